@@ -1,0 +1,135 @@
+// When was the primary at this log position? The record of what it said, from which every proof of freshness comes.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "replica_router/causality/lsn.hpp"
+#include "replica_router/time_point.hpp"
+
+namespace replica_router {
+
+/// Where the primary was, as asked at one moment: whoever has `lsn` has everything the primary had at `asked_at`.
+struct Sample {
+  TimePoint asked_at = never;
+  Lsn lsn;
+
+  friend constexpr bool operator==(Sample const&, Sample const&) = default;
+};
+
+/// Samples of the primary's insert position on one timeline, in a room that is fixed. When it is full, older samples are
+/// thinned out, so that it reaches back further with less detail; what is lost makes answers older, never fresher.
+///
+/// Allocates when it is made or copied, never later. Thread safety: none.
+class LsnClock {
+ public:
+  /// `capacity`: how many positions are kept; at least 4.
+  explicit LsnClock(std::size_t capacity = 1024) : stays_(std::max<std::size_t>(capacity, 4)) {}
+
+  /// Takes in the primary's insert position, as answered to a question sent at `asked_at`. Ignored when that is not
+  /// later than the latest sample, or when there is no position. A position below the latest one means that the primary
+  /// crashed and lost log that it had not yet flushed: what was seen above it never happened.
+  void sample(TimePoint asked_at, Lsn insert_position) {
+    if (!insert_position || (size_ > 0 && asked_at <= stays_[size_ - 1].until)) {
+      return;
+    }
+    auto const lsn = insert_position.before_page_header();
+    while (size_ > 0 && stays_[size_ - 1].lsn > lsn) {
+      --size_;
+    }
+    if (size_ > 0 && stays_[size_ - 1].lsn == lsn) {
+      stays_[size_ - 1].until = asked_at;
+      return;
+    }
+    if (size_ == stays_.size()) {
+      thin();
+    }
+    stays_[size_] = {lsn, asked_at, asked_at};
+    ++size_;
+  }
+
+  /// Forgets everything, as after a change of timeline.
+  void reset() { size_ = 0; }
+
+  /// A moment such that whoever has replayed `replay` has everything the primary had then: that of the latest sample at
+  /// or below it; `never` when nothing proves one.
+  TimePoint as_of(Lsn replay) const {
+    auto const above = first_above(replay);
+    return above == 0 ? never : stays_[above - 1].until;
+  }
+
+  /// How far `replay` is behind the latest sample: zero when at or past it, otherwise the time since the primary passed
+  /// it (between two samples taken to move evenly); `Duration::max()` when older than every sample.
+  Duration lag(Lsn replay) const {
+    auto const above = first_above(replay);
+    if (above == 0) {
+      return Duration::max();
+    }
+    if (above == size_) {
+      return Duration::zero();
+    }
+    Stay const& before = stays_[above - 1];
+    Stay const& after = stays_[above];
+    auto const pause = static_cast<double>((after.since - before.until).count());
+    auto const passed = pause * static_cast<double>(replay.bytes_since(before.lsn)) /
+                        static_cast<double>(after.lsn.bytes_since(before.lsn));
+    return stays_[size_ - 1].until - before.until - Duration{static_cast<Duration::rep>(passed)};
+  }
+
+  /// The latest sample; nothing before the first.
+  std::optional<Sample> latest() const {
+    return size_ == 0 ? std::nullopt : std::optional{Sample{stays_[size_ - 1].until, stays_[size_ - 1].lsn}};
+  }
+
+  /// The position of the first sample asked for at or after `moment`: an upper bound of everything committed before it.
+  /// Nothing when there is none yet.
+  std::optional<Lsn> first_at_or_after(TimePoint moment) const {
+    auto const end = stays_.begin() + static_cast<std::ptrdiff_t>(size_);
+    auto const found = std::lower_bound(stays_.begin(), end, moment,
+                                        [](Stay const& stay, TimePoint wanted) { return stay.until < wanted; });
+    return found == end ? std::nullopt : std::optional{found->lsn};
+  }
+
+ private:
+  /// The primary was seen at `lsn` first at `since`, last at `until`. Positions and times grow along the record.
+  ///
+  /// Both ends of a stay are kept, because a replica that lacks the last record before a quiet hour lags by that hour.
+  struct Stay {
+    Lsn lsn;
+    TimePoint since = never;
+    TimePoint until = never;
+  };
+
+  std::size_t first_above(Lsn replay) const {
+    auto const end = stays_.begin() + static_cast<std::ptrdiff_t>(size_);
+    auto const found = std::upper_bound(stays_.begin(), end, replay,
+                                        [](Lsn wanted, Stay const& stay) { return wanted < stay.lsn; });
+    return static_cast<std::size_t>(found - stays_.begin());
+  }
+
+  /// Drops every second stay of the older half, but never the oldest.
+  void thin() {
+    auto const half = size_ / 2;
+    std::size_t kept = 1;
+    for (std::size_t i = 1; i < size_; ++i) {
+      bool const is_dropped = i < half && i % 2 == 1;
+      if (is_dropped) {
+        continue;
+      }
+      if (i <= half && i % 2 == 0) {
+        // The line across the gap could run above the steps that it replaces; its lowest point cannot.
+        stays_[i].since = stays_[kept - 1].until;
+      }
+      stays_[kept] = stays_[i];
+      ++kept;
+    }
+    size_ = kept;
+  }
+
+  std::vector<Stay> stays_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace replica_router

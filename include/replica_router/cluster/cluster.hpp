@@ -1,0 +1,262 @@
+// What do all sessions of one router share? The nodes, and the evidence about them.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "replica_router/cluster/node.hpp"
+#include "replica_router/errors.hpp"
+#include "replica_router/options.hpp"
+#include "replica_router/topology/probe_event.hpp"
+#include "replica_router/topology/topology.hpp"
+
+namespace replica_router {
+
+/// The nodes of one router and what is known of them.
+///
+/// Thread safety: all calls. `nodes()` and the facts in it are read without a lock.
+/// Lifetime: shared by the router, its sessions and all leases.
+template <class Backend>
+class Cluster {
+ public:
+  using NodeType = Node<Backend>;
+  /// One entry a number; empty where no node has that number now.
+  using NodeList = std::vector<NodeType*>;
+
+  Cluster(Options const& options, Backend const& backend)
+      : backend_{backend}, options_{options}, topology_{limits_of(options)} {
+    nodes_.store(lists_.emplace_back(std::make_unique<NodeList>()).get());
+    add(options.primary, RoleHint::primary);
+    for (auto const& replica : options.replicas) {
+      add(replica, RoleHint::replica);
+    }
+  }
+
+  /// The nodes as of now; the list stays valid for as long as the cluster lives.
+  NodeList const& nodes() const { return *nodes_.load(std::memory_order_acquire); }
+
+  /// What is known of the cluster as a whole.
+  ClusterFacts facts() const { return facts_.read(); }
+
+  /// The primary, if one is known and up.
+  NodeType* primary() const {
+    auto const id = facts_.read().primary;
+    auto const& list = nodes();
+    return id < list.size() ? list[id] : nullptr;
+  }
+
+  /// Takes a node in. Throws: `ConfigError` when its name is taken.
+  NodeType& add(Endpoint const& endpoint, RoleHint hint) {
+    std::lock_guard guard{mutex_};
+    for (auto const* node : nodes()) {
+      if (node != nullptr && node->endpoint.name == endpoint.name) {
+        throw ConfigError{"replicas: a node named \"" + endpoint.name + "\" is already there; names must differ"};
+      }
+    }
+    auto const id = topology_.add(hint);
+    auto node = std::make_unique<NodeType>(id, endpoint, hint, backend_, pool_limits());
+    auto list = std::make_unique<NodeList>(nodes());
+    list->resize(std::max(list->size(), id + 1), nullptr);
+    (*list)[id] = node.get();
+    reasons_.resize(list->size());
+    reasons_[id].clear();
+    NodeType& added = *owned_.emplace_back(std::move(node));
+    nodes_.store(lists_.emplace_back(std::move(list)).get(), std::memory_order_release);
+    publish();
+    return added;
+  }
+
+  /// Lets a node go: no read is placed on it any more; what runs there ends in peace.
+  /// Throws: `ConfigError` when there is no such node.
+  void remove(std::string_view name) {
+    NodeType* removed = nullptr;
+    {
+      std::lock_guard guard{mutex_};
+      auto list = std::make_unique<NodeList>(nodes());
+      auto const at = std::find_if(list->begin(), list->end(), [&](auto const* node) {
+        return node != nullptr && node->endpoint.name == name;
+      });
+      if (at == list->end()) {
+        throw ConfigError{"replicas: there is no node named \"" + std::string{name} + "\" to remove"};
+      }
+      removed = std::exchange(*at, nullptr);
+      topology_.remove(removed->id);
+      nodes_.store(lists_.emplace_back(std::move(list)).get(), std::memory_order_release);
+      publish();
+    }
+    removed->pool.close();
+  }
+
+  /// Registers a statement that every connection, present and future, will know before its next lease.
+  /// Throws: `ConfigError` when the name stands for another statement already.
+  void prepare(std::string const& name, std::string const& sql) {
+    std::lock_guard guard{statements_mutex_};
+    for (auto const& [known, text] : statements_) {
+      if (known == name) {
+        if (text != sql) {
+          throw ConfigError{"prepare: the name \"" + name + "\" stands for another statement already"};
+        }
+        return;
+      }
+    }
+    statements_.emplace_back(name, sql);
+    statement_count_.store(statements_.size(), std::memory_order_release);
+  }
+
+  /// Brings a leased connection up to date with the registered statements. Throws: the server's error.
+  template <class Connection>
+  void prepare_on(Connection& connection) {
+    while (connection.prepared() < statement_count_.load(std::memory_order_acquire)) {
+      std::pair<std::string, std::string> next;
+      {
+        std::lock_guard guard{statements_mutex_};
+        next = statements_[connection.prepared()];
+      }
+      connection.prepare(next.first, next.second);
+    }
+  }
+
+  /// Changes evidence under the lock, publishes the outcome and wakes whoever waits for it.
+  template <class Change>
+  decltype(auto) update(Change&& change) {
+    struct Publish {
+      Cluster& cluster;
+      ~Publish() { cluster.publish(); }
+    };
+    std::lock_guard guard{mutex_};
+    Publish const publish_at_end{*this};
+    return std::forward<Change>(change)(topology_);
+  }
+
+  /// Changes what is asked when, under the lock; no evidence changes, so nothing is published.
+  template <class Change>
+  decltype(auto) schedule(Change&& change) {
+    std::lock_guard guard{mutex_};
+    return std::forward<Change>(change)(topology_);
+  }
+
+  /// Looks at the evidence under the lock.
+  template <class Look>
+  decltype(auto) look(Look&& look) const {
+    std::lock_guard guard{mutex_};
+    return std::forward<Look>(look)(topology_);
+  }
+
+  /// Somebody reads or writes at `now`: probing goes at its full pace for a while.
+  void demand(TimePoint now) {
+    auto const last = demanded_at_.load(std::memory_order_relaxed);
+    if (last != never && now - last < options_.probe_interval / 4) {
+      return;
+    }
+    demanded_at_.store(now, std::memory_order_relaxed);
+    if (last == never || now - last > options_.idle_probe_interval) {
+      wake_();
+    }
+  }
+
+  /// When somebody last read or wrote.
+  TimePoint demanded_at() const { return demanded_at_.load(std::memory_order_relaxed); }
+
+  /// A position that sessions ask for: nodes are probed sooner until they are proven to have it.
+  void nudge(CausalPosition const& position) {
+    schedule([&](Topology& topology) { topology.nudge(position); });
+    if (probes_at_.load(std::memory_order_relaxed) > backend_.now() + options_.nudge_interval / 8) {
+      wake_();
+    }
+  }
+
+  /// A caller lost a connection to the node: it is probed at once.
+  void suspect(NodeId id) {
+    schedule([&](Topology& topology) { topology.suspect(id); });
+    wake_();
+  }
+
+  /// The monitor's part: how it is woken, and until when it will sleep.
+  void on_wake(std::function<void()> wake) { wake_ = std::move(wake); }
+  void sleeps_until(TimePoint moment) { probes_at_.store(moment, std::memory_order_relaxed); }
+
+  /// Why the node's latest probe failed, in the server's or libpq's own words; empty when it did not.
+  std::string reason(NodeId id) const {
+    std::lock_guard guard{mutex_};
+    return id < reasons_.size() ? reasons_[id] : std::string{};
+  }
+
+  /// Takes note of why a probe failed. To be called inside `update`.
+  void set_reason(NodeId id, std::string reason) { reasons_[id] = std::move(reason); }
+
+  /// A count that grows with every piece of evidence.
+  std::uint64_t changes() const { return changes_.load(std::memory_order_acquire); }
+
+  /// Waits until there is evidence later than `seen`. False when `deadline` passed first.
+  bool wait_for_change(std::uint64_t seen, TimePoint deadline) {
+    std::unique_lock lock{mutex_};
+    while (changes() == seen) {
+      if (!backend_.wait_until(changed_, lock, deadline)) {
+        return changes() != seen;
+      }
+    }
+    return true;
+  }
+
+  /// What the cluster runs on.
+  Backend const& backend() const { return backend_; }
+
+  /// The options the cluster was made with, completed and validated.
+  Options const& options() const { return options_; }
+
+ private:
+  static TopologyLimits limits_of(Options const& options) {
+    TopologyLimits out;
+    out.health = {static_cast<int>(options.down_after), options.backoff, options.max_backoff};
+    out.probe_interval = options.probe_interval;
+    out.idle_probe_interval = options.idle_probe_interval;
+    out.nudge_interval = options.nudge_interval;
+    return out;
+  }
+
+  PoolLimits pool_limits() const {
+    return {static_cast<std::size_t>(options_.max_connections), static_cast<std::size_t>(options_.reserved_for_writes),
+            options_.idle_timeout, options_.max_lifetime};
+  }
+
+  void publish() {
+    for (auto* node : nodes()) {
+      if (node != nullptr) {
+        node->facts.publish(topology_.facts(node->id));
+      }
+    }
+    facts_.publish(topology_.cluster());
+    changes_.fetch_add(1, std::memory_order_release);
+    changed_.notify_all();
+  }
+
+  Backend const& backend_;
+  Options const options_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::atomic<std::uint64_t> changes_{0};
+  Topology topology_;
+  Published<ClusterFacts> facts_;
+  std::vector<std::string> reasons_;
+  std::function<void()> wake_ = [] {};
+  std::atomic<TimePoint> demanded_at_{never};
+  std::atomic<TimePoint> probes_at_{never};
+  std::vector<std::unique_ptr<NodeType>> owned_;
+  // Old lists are kept: a reader may still walk one, and there is one more only for each node added or removed.
+  std::vector<std::unique_ptr<NodeList>> lists_;
+  std::atomic<NodeList const*> nodes_{nullptr};
+  std::mutex statements_mutex_;
+  std::vector<std::pair<std::string, std::string>> statements_;
+  std::atomic<std::size_t> statement_count_{0};
+};
+
+}  // namespace replica_router

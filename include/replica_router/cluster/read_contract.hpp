@@ -1,0 +1,54 @@
+// What does this read need? The caller's, the session's and the router's demands as one contract.
+#pragma once
+
+#include <chrono>
+
+#include "replica_router/causality/freshness.hpp"
+#include "replica_router/cluster/causal_scope.hpp"
+#include "replica_router/options.hpp"
+#include "replica_router/read_options.hpp"
+#include "replica_router/topology/node_facts.hpp"
+
+namespace replica_router {
+
+/// A read's contract: what every node must meet, and what to do when none does.
+struct ReadContract {
+  Freshness demand{};                  ///< for every node
+  Freshness demand_elsewhere{};        ///< for every node but the one the session read last, under monotonic reads
+  NodeId last_node = no_node;          ///< the node the session read last
+  std::uint32_t last_epoch = 0;        ///< that node's epoch then
+  MonotonicReads monotonic = MonotonicReads::off;
+  OnUnmet on_unmet = OnUnmet::primary;
+  Duration wait_up_to{};
+
+  /// What is demanded of one node.
+  Freshness const& demand_of(NodeId id, NodeFacts const& facts) const {
+    return id == last_node && facts.epoch == last_epoch ? demand : demand_elsewhere;
+  }
+};
+
+/// Joins what the caller, the policy and the router demand. `now` is when the read began; staleness counts from there.
+inline ReadContract contract_for(ReadOptions const& read, Options const& defaults, Freshness const& policy_demand,
+                                 CausalState const& session, TimePoint now) {
+  ReadContract out;
+  out.monotonic = read.monotonic.value_or(defaults.monotonic_reads);
+  out.on_unmet = read.on_unmet.value_or(defaults.on_unmet);
+  out.wait_up_to = read.wait_up_to.value_or(defaults.wait_up_to);
+  out.demand = policy_demand;
+  auto const max_staleness = read.max_staleness ? read.max_staleness : defaults.max_staleness;
+  if (max_staleness) {
+    out.demand.as_of = std::max(out.demand.as_of, now - *max_staleness);
+  }
+  if (read.at_least) {
+    out.demand.position = later_of(out.demand.position, {read.at_least->lsn, read.at_least->timeline, now});
+  }
+  out.demand_elsewhere = out.demand;
+  if (out.monotonic == MonotonicReads::on && session.last_read_at != never) {
+    out.last_node = session.last_read_node;
+    out.last_epoch = session.last_read_epoch;
+    out.demand_elsewhere.as_of = std::max(out.demand.as_of, session.last_read_at);
+  }
+  return out;
+}
+
+}  // namespace replica_router

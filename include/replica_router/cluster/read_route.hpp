@@ -1,0 +1,335 @@
+// Where does this read go now? From the contract over the eligible replicas to a lease.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "replica_router/cluster/cluster.hpp"
+#include "replica_router/cluster/lease.hpp"
+#include "replica_router/cluster/read_contract.hpp"
+#include "replica_router/cluster/view_list.hpp"
+#include "replica_router/errors.hpp"
+#include "replica_router/observe/explanation.hpp"
+#include "replica_router/pool/connect_failure.hpp"
+#include "replica_router/routing_policy.hpp"
+
+namespace replica_router {
+
+/// Places one read: asked again after a failure, it leaves out the nodes that have failed.
+///
+/// Thread safety: none; one object a read.
+template <RoutingPolicy Policy, class Backend>
+class ReadRoute {
+ public:
+  using NodeType = Node<Backend>;
+
+  ReadRoute(std::shared_ptr<Cluster<Backend>> cluster, Backend const& backend, Policy& policy, CausalState const& session,
+            ReadOptions const& read)
+      : cluster_{std::move(cluster)}, backend_{backend}, policy_{policy}, options_{cluster_->options()} {
+    request_.now = backend_.now();
+    request_.last_commit = session.last_commit;
+    request_.zone = options_.zone;
+    contract_ = contract_for(read, options_, contract_of(policy_, request_), session, request_.now);
+    deadline_ = request_.now + (read.deadline ? *read.deadline : options_.acquire_timeout);
+    wait_until_ = request_.now + contract_.wait_up_to;
+    cluster_->demand(request_.now);
+  }
+
+  /// Leases a connection of the node that the read goes to now.
+  ///
+  /// Throws: `FreshnessUnmet`, `NoReplicaAvailable`, `NoPrimaryAvailable` when no node may or can serve it in time;
+  /// `PoolTimeout`; the server's error where a registered statement cannot be prepared on the primary.
+  Lease<Backend> take() {
+    for (;;) {
+      auto const seen = cluster_->changes();
+      if (auto lease = attempt(seen)) {
+        return std::move(*lease);
+      }
+    }
+  }
+
+  /// The node has failed this read.
+  void exclude(NodeId id) { failed_.push_back(id); }
+
+  /// The contract that the read is held to.
+  ReadContract const& contract() const { return contract_; }
+
+  /// Whether there is time left for another try.
+  bool has_time() const { return backend_.now() < deadline_; }
+
+  /// What would happen now, and why. Leases nothing.
+  Explanation explain() {
+    Explanation out;
+    gather();
+    NodeType const* chosen = nullptr;
+    if (!eligible_.empty()) {
+      chosen = ask_policy(eligible_);
+    } else if (contract_.on_unmet == OnUnmet::serve_stale && !stale_.empty()) {
+      chosen = ask_policy(stale_);
+    } else if (contract_.on_unmet != OnUnmet::fail) {
+      chosen = cluster_->primary();
+    }
+    out.chosen = chosen == nullptr ? "" : chosen->endpoint.name;
+    out.nodes = explain_nodes();
+    return out;
+  }
+
+ private:
+  /// One try; nothing when the situation has changed and is to be looked at anew.
+  std::optional<Lease<Backend>> attempt(std::uint64_t seen) {
+    gather();
+    if (!eligible_.empty()) {
+      auto* const chosen = ask_policy(eligible_);
+      return chosen != nullptr ? lease(*chosen, Purpose::replica_read) : on_primary(seen);
+    }
+    if (!unproven_.empty()) {
+      if (!std::exchange(is_verified_, true)) {
+        return verify();
+      }
+      if (request_.now < wait_until_) {
+        nudge();
+        cluster_->wait_for_change(seen, wait_until_);
+        return std::nullopt;
+      }
+    }
+    switch (contract_.on_unmet) {
+      case OnUnmet::primary: break;
+      case OnUnmet::fail: throw FreshnessUnmet{"no replica meets the read's contract, and it forbids the primary" + reasons()};
+      case OnUnmet::serve_stale:
+        if (!stale_.empty()) {
+          if (auto* const chosen = ask_policy(stale_)) {
+            return lease(*chosen, Purpose::replica_read);
+          }
+        }
+        break;
+    }
+    return on_primary(seen);
+  }
+
+  std::optional<Lease<Backend>> on_primary(std::uint64_t seen) {
+    if (auto* const primary = cluster_->primary(); primary != nullptr && !has_failed(primary->id)) {
+      return lease(*primary, Purpose::primary_read);
+    }
+    if (!has_time()) {
+      give_up();
+    }
+    // Nobody can serve it now. A node that returns, or a new primary, is news.
+    cluster_->wait_for_change(seen, deadline_);
+    failed_.clear();
+    is_verified_ = false;
+    return std::nullopt;
+  }
+
+  [[noreturn]] void give_up() const {
+    if (contract_.demand.placement == Placement::primary_only) {
+      throw NoPrimaryAvailable{"the read demands the primary, and none is available" + reasons()};
+    }
+    if (!unproven_.empty()) {
+      throw FreshnessUnmet{"no replica is proven to meet the read's contract, and the primary is not available" + reasons()};
+    }
+    throw NoReplicaAvailable{"no node can serve the read" + reasons()};
+  }
+
+  /// Judges all nodes for this read, now.
+  void gather() {
+    request_.now = backend_.now();
+    request_.entropy = backend_.entropy();
+    eligible_.clear();
+    unproven_.clear();
+    stale_.clear();
+    ViewList warming;
+    auto admission = request_.entropy >> 32U;
+    for (auto const* node : cluster_->nodes()) {
+      if (node == nullptr || has_failed(node->id)) {
+        continue;
+      }
+      auto const facts = node->facts.read();
+      auto const verdict = judge(facts, contract_.demand_of(node->id, facts), options_.max_lag);
+      if (verdict == Verdict::eligible) {
+        // A fresh draw for each node: two that warm up together are not let in by the same luck.
+        admission = admission * 6364136223846793005U + 1442695040888963407U;
+        bool const is_admitted = facts.returned_at == never ||
+            (admission >> 54U) < admitted_share(facts.returned_at, options_.warm_up, request_.now);
+        (is_admitted ? eligible_ : warming).push_back(view_of(*node, facts));
+      } else if (lacks_only_proof(verdict)) {
+        unproven_.push_back(view_of(*node, facts));
+        stale_.push_back(view_of(*node, facts));
+      } else if (verdict == Verdict::behind_max_lag) {
+        stale_.push_back(view_of(*node, facts));
+      }
+    }
+    if (eligible_.empty()) {
+      for (auto const& view : warming.all()) {
+        eligible_.push_back(view);
+      }
+    }
+  }
+
+  ReplicaView view_of(NodeType const& node, NodeFacts const& facts) const {
+    ReplicaView view;
+    view.id = node.id;
+    view.name = node.endpoint.name;
+    view.zone = node.endpoint.zone;
+    view.weight = node.endpoint.weight;
+    view.in_flight = node.pool.in_flight();
+    view.lag = facts.lag;
+    view.staleness = staleness_of(facts, request_.now);
+    view.latency = facts.latency;
+    return view;
+  }
+
+  /// The policy's choice; nothing for the primary.
+  NodeType* ask_policy(ViewList const& views) {
+    auto const eligible = views.all();
+    std::optional<std::size_t> const choice = policy_.choose(request_, eligible);
+    if (!choice) {
+      return nullptr;
+    }
+    if (*choice >= eligible.size()) {
+      throw UsageError{"the routing policy " + policy_text(policy_) + " chose replica number " + std::to_string(*choice) + " of " +
+                       std::to_string(eligible.size()) + ": it must return an index into the eligible replicas, or nothing"};
+    }
+    return cluster_->nodes()[eligible[*choice].id];
+  }
+
+  /// Leases a connection of one node; nothing when the node turned out to be unable, which is noted.
+  std::optional<Lease<Backend>> lease(NodeType& node, Purpose purpose) {
+    auto const facts = node.facts.read();
+    try {
+      auto& slot = node.pool.acquire(purpose, facts.epoch, deadline_, [&](TimePoint deadline) {
+        return backend_.connect(node.address, std::min(deadline, backend_.now() + options_.connect_timeout));
+      });
+      Lease<Backend> out{cluster_, node, slot, facts};
+      if (!prepare(out, purpose)) {
+        return std::nullopt;
+      }
+      node.counters.reads.fetch_add(1, std::memory_order_relaxed);
+      return out;
+    } catch (ConnectFailure const& failure) {
+      node.counters.refused.fetch_add(1, std::memory_order_relaxed);
+      last_failure_ = node.endpoint.name + ": " + failure.what();
+      if (failure.kind() != ProbeFailure::too_many_connections) {
+        cluster_->suspect(node.id);
+      }
+    } catch (PoolInterrupted const& interrupted) {
+      last_failure_ = node.endpoint.name + ": " + interrupted.what();
+    } catch (PoolTimeout const& timeout) {
+      throw PoolTimeout{"no connection to " + node.endpoint.name + " became free within " +
+                        readable(deadline_ - request_.now) + ": " + timeout.what()};
+    }
+    exclude(node.id);
+    return std::nullopt;
+  }
+
+  /// Prepares what the connection does not know yet. On a replica that cannot (its schema may lag) the read goes on to
+  /// another node; on the primary the statement itself is wrong, and the server's error says so.
+  bool prepare(Lease<Backend>& lease, Purpose purpose) {
+    try {
+      cluster_->prepare_on(lease.connection());
+      return true;
+    } catch (...) {
+      if (purpose == Purpose::primary_read || !backend_.failure_in_flight(lease.connection())) {
+        throw;
+      }
+      last_failure_ = lease.node().endpoint.name + ": a registered statement could not be prepared there";
+    }
+    exclude(lease.node().id);
+    return false;
+  }
+
+  /// Asks one replica that only lacks proof how far it is by now: one round trip, and everybody learns the answer.
+  std::optional<Lease<Backend>> verify() {
+    auto* const node = ask_policy(unproven_);
+    if (node == nullptr || !can_be_proven_by_asking(node->id, node->facts.read())) {
+      return std::nullopt;
+    }
+    auto out = lease(*node, Purpose::replica_read);
+    if (!out) {
+      return std::nullopt;
+    }
+    try {
+      auto const asked_at = backend_.now();
+      auto const position = out->connection().replayed();
+      cluster_->update([&](Topology& topology) { topology.replayed(node->id, position, asked_at); });
+    } catch (...) {
+      if (!backend_.failure_in_flight(out->connection())) {
+        throw;
+      }
+      exclude(node->id);
+      return std::nullopt;
+    }
+    auto const facts = node->facts.read();
+    if (judge(facts, contract_.demand_of(node->id, facts), options_.max_lag) == Verdict::eligible) {
+      return Lease<Backend>{std::move(*out)};
+    }
+    node->counters.reads.fetch_sub(1, std::memory_order_relaxed);
+    return std::nullopt;
+  }
+
+  /// Whether a later replay position alone can be the proof; a moment that no primary sample has reached cannot.
+  bool can_be_proven_by_asking(NodeId id, NodeFacts const& facts) const {
+    auto const& demand = contract_.demand_of(id, facts);
+    auto const sampled_at = cluster_->facts().position_at;
+    bool const position_can = demand.position.at == never || demand.position.at <= sampled_at ||
+                              (demand.position.lsn && demand.position.timeline == facts.primary_timeline);
+    return facts.lineage == Lineage::same && position_can && demand.as_of <= sampled_at;
+  }
+
+  void nudge() {
+    auto wanted = contract_.demand.position;
+    if (contract_.demand_elsewhere.as_of != never) {
+      wanted = later_of(wanted, {Lsn{}, 0, contract_.demand_elsewhere.as_of});
+    }
+    cluster_->nudge(wanted);
+  }
+
+  bool has_failed(NodeId id) const { return std::find(failed_.begin(), failed_.end(), id) != failed_.end(); }
+
+  std::vector<NodeExplanation> explain_nodes() const {
+    std::vector<NodeExplanation> out;
+    auto const now = backend_.now();
+    for (auto const* node : cluster_->nodes()) {
+      if (node != nullptr) {
+        auto const facts = node->facts.read();
+        auto const& demand = contract_.demand_of(node->id, facts);
+        auto const verdict = has_failed(node->id) && facts.health == Health::up ? Verdict::failed_this_read
+                                                                               : judge(facts, demand, options_.max_lag);
+        out.push_back({node->endpoint.name, verdict,
+                       reason_text(facts, verdict, demand, options_.max_lag, now, cluster_->reason(node->id))});
+      }
+    }
+    return out;
+  }
+
+  std::string reasons() const {
+    std::string out;
+    for (auto const& node : explain_nodes()) {
+      out += "; " + node.text();
+    }
+    if (!last_failure_.empty()) {
+      out += "; tried last: " + last_failure_;
+    }
+    return out;
+  }
+
+  std::shared_ptr<Cluster<Backend>> cluster_;
+  Backend const& backend_;
+  Policy& policy_;
+  Options const& options_;
+  ReadRequest request_{};
+  ReadContract contract_{};
+  TimePoint deadline_ = never;
+  TimePoint wait_until_ = never;
+  bool is_verified_ = false;
+  ViewList eligible_;
+  ViewList unproven_;
+  ViewList stale_;
+  std::vector<NodeId> failed_;
+  std::string last_failure_;
+};
+
+}  // namespace replica_router

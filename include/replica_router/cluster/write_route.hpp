@@ -1,0 +1,175 @@
+// Where does this write go now? To the primary, as soon as there is one.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "replica_router/cluster/cluster.hpp"
+#include "replica_router/cluster/lease.hpp"
+#include "replica_router/errors.hpp"
+#include "replica_router/failure.hpp"
+#include "replica_router/observe/explanation.hpp"
+#include "replica_router/pool/connect_failure.hpp"
+#include "replica_router/transaction_modes.hpp"
+#include "replica_router/write_options.hpp"
+
+namespace replica_router {
+
+/// What the server says of a commit that was in doubt.
+enum class Settlement : std::uint8_t {
+  committed,  ///< it did happen
+  aborted,    ///< it did not, and never will
+  unknown,    ///< the server no longer knows, or is another one by now
+};
+
+/// Begins transactions on the primary for one write, waiting for a primary within the write's deadline.
+///
+/// Thread safety: none; one object a write.
+template <class Backend>
+class WriteRoute {
+ public:
+  WriteRoute(std::shared_ptr<Cluster<Backend>> cluster, Backend const& backend, WriteOptions const& write,
+             CommitPosition position)
+      : cluster_{std::move(cluster)}, backend_{backend}, write_{write}, position_{position} {
+    auto const now = backend_.now();
+    started_at_ = now;
+    deadline_ = now + (write.deadline ? *write.deadline : cluster_->options().acquire_timeout);
+    cluster_->demand(now);
+  }
+
+  /// A connection to the primary with a transaction begun on it.
+  ///
+  /// Throws: `NoPrimaryAvailable` when none was to be had by the deadline, `PoolTimeout`, the server's own error.
+  Lease<Backend> take() {
+    for (;;) {
+      auto const seen = cluster_->changes();
+      auto* const primary = cluster_->primary();
+      if (primary != nullptr) {
+        if (auto lease = begin_on(*primary)) {
+          return std::move(*lease);
+        }
+      }
+      if (!has_time()) {
+        give_up();
+      }
+      cluster_->wait_for_change(seen, deadline_);
+    }
+  }
+
+  /// The transaction that failed in `lease` may be run anew; what is known of the node is brought up to date.
+  void failed(Lease<Backend>& lease, std::string reason) {
+    last_failure_ = lease.node().endpoint.name + ": " + std::move(reason);
+    cluster_->suspect(lease.node().id);
+    lease.give_back();
+  }
+
+  /// What became of a transaction that was committed on `timeline` while its connection was lost. Only the same timeline
+  /// can tell; asks until the server has noticed the loss itself, or the deadline passes.
+  Settlement settle(std::string const& transaction_id, std::uint32_t timeline) {
+    for (;;) {
+      auto const seen = cluster_->changes();
+      try {
+        auto lease = take();
+        if (timeline == 0 || lease.facts().timeline != timeline) {
+          return Settlement::unknown;
+        }
+        lease.connection().end();
+        auto const status = lease.connection().transaction_status(transaction_id);
+        if (status == "committed") {
+          return Settlement::committed;
+        }
+        if (status == "aborted") {
+          return Settlement::aborted;
+        }
+        if (status != "in progress") {
+          return Settlement::unknown;
+        }
+      } catch (Error const&) {
+        return Settlement::unknown;  // no primary in time: the doubt stays, and the caller says so
+      } catch (...) {
+        // Lost again on the way: asked again below, for as long as there is time.
+      }
+      if (!has_time()) {
+        return Settlement::unknown;
+      }
+      cluster_->wait_for_change(seen, deadline_);
+    }
+  }
+
+  /// Whether there is time left for another try.
+  bool has_time() const { return backend_.now() < deadline_; }
+  /// By when the write must have ended.
+  TimePoint deadline() const { return deadline_; }
+
+ private:
+  using NodeType = Node<Backend>;
+
+  std::optional<Lease<Backend>> begin_on(NodeType& node) {
+    auto const facts = node.facts.read();
+    auto const& options = cluster_->options();
+    try {
+      auto& slot = node.pool.acquire(Purpose::write, facts.epoch, deadline_, [&](TimePoint deadline) {
+        return backend_.connect(node.address, std::min(deadline, backend_.now() + options.connect_timeout));
+      });
+      Lease<Backend> out{cluster_, node, slot, facts};
+      try {
+        cluster_->prepare_on(out.connection());
+        out.connection().begin_write(write_, position_);
+      } catch (std::exception const& error) {
+        auto const failure = backend_.failure_in_flight(out.connection());
+        if (failure != Failure::connection_lost && failure != Failure::read_only) {
+          throw;
+        }
+        // Nothing of the user's has run yet: the fence held, or the connection was a dead one.
+        failed(out, error.what());
+        return std::nullopt;
+      }
+      node.counters.writes.fetch_add(1, std::memory_order_relaxed);
+      return out;
+    } catch (ConnectFailure const& failure) {
+      node.counters.refused.fetch_add(1, std::memory_order_relaxed);
+      last_failure_ = node.endpoint.name + ": " + failure.what();
+      cluster_->suspect(node.id);
+    } catch (PoolInterrupted const& interrupted) {
+      last_failure_ = node.endpoint.name + ": " + interrupted.what();
+    } catch (PoolTimeout const& timeout) {
+      throw PoolTimeout{"no connection to " + node.endpoint.name + " became free for a write within " +
+                        readable(deadline_ - started_at_) + ": " + timeout.what()};
+    }
+    return std::nullopt;
+  }
+
+  [[noreturn]] void give_up() const {
+    std::string out = "no primary took the write within " + readable(deadline_ - started_at_);
+    if (cluster_->facts().is_split) {
+      out += "; two writable nodes of the same timeline cannot be told apart, so writes are refused: stop one of them";
+    }
+    for (auto const* node : cluster_->nodes()) {
+      if (node != nullptr) {
+        auto const facts = node->facts.read();
+        auto const reason = cluster_->reason(node->id);
+        out += "; " + node->endpoint.name + ": " + std::string{text_of(facts.health)} + ", " +
+               std::string{text_of(facts.role)} + (reason.empty() ? "" : " (" + reason + ")");
+      }
+    }
+    if (!last_failure_.empty()) {
+      out += "; tried last: " + last_failure_;
+    }
+    throw NoPrimaryAvailable{out};
+  }
+
+  std::shared_ptr<Cluster<Backend>> cluster_;
+  Backend const& backend_;
+  WriteOptions write_;
+  CommitPosition position_;
+  TimePoint started_at_ = never;
+  TimePoint deadline_ = never;
+  std::string last_failure_;
+};
+
+}  // namespace replica_router

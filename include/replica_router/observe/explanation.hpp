@@ -1,0 +1,93 @@
+// Why this node, and why not that one? One printable line a node.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "replica_router/causality/freshness.hpp"
+#include "replica_router/topology/eligibility.hpp"
+#include "replica_router/topology/node_facts.hpp"
+
+namespace replica_router {
+
+/// A duration for people: `850 us`, `12.3 ms`, `3.2 s`; `unknown` for the largest.
+inline std::string readable(Duration duration) {
+  if (duration == Duration::max()) {
+    return "unknown";
+  }
+  auto const us = static_cast<double>(std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
+  if (us < 1'000) {
+    return fmt::format("{:.0f} us", us);
+  }
+  if (us < 1'000'000) {
+    return fmt::format("{:.1f} ms", us / 1'000);
+  }
+  return fmt::format("{:.1f} s", us / 1'000'000);
+}
+
+/// The proven staleness bound at `now`; `Duration::max()` when nothing is proven.
+constexpr Duration staleness_of(NodeFacts const& facts, TimePoint now) {
+  return facts.as_of == never ? Duration::max() : now - facts.as_of;
+}
+
+/// Why a node may or may not serve a read, with the figures, such as `3.2 s behind, max_lag is 1.0 s`.
+inline std::string reason_text(NodeFacts const& facts, Verdict verdict, Freshness const& demand, Duration max_lag,
+                               TimePoint now, std::string const& probe_reason) {
+  switch (verdict) {
+    case Verdict::behind_max_lag:
+      return facts.lag == Duration::max()
+                 ? "its lag is unknown: it is behind every position of the primary known so far"
+                 : fmt::format("{} behind, max_lag is {}", readable(facts.lag), readable(max_lag));
+    case Verdict::position_not_reached: {
+      if (facts.lineage != Lineage::same) {
+        return fmt::format("not proven to follow the primary's timeline {} (its own: {})", facts.primary_timeline,
+                           facts.timeline == 0 ? "unknown" : std::to_string(facts.timeline));
+      }
+      if (demand.position.lsn && demand.position.timeline == facts.primary_timeline) {
+        return fmt::format("replayed up to {}, the read must see {}: {} bytes more", facts.position.text(),
+                           demand.position.lsn.text(), demand.position.lsn.bytes_since(facts.position));
+      }
+      return "not proven to have the session's last write";
+    }
+    case Verdict::too_stale: {
+      auto const bound = staleness_of(facts, now);
+      return bound == Duration::max()
+                 ? std::string{"its staleness is unknown"}
+                 : fmt::format("proven at most {} stale, the limit is {}", readable(bound), readable(now - demand.as_of));
+    }
+    case Verdict::down:
+    case Verdict::unheard_of:
+      return std::string{text_of(verdict)} + (probe_reason.empty() ? "" : ": " + probe_reason);
+    default: return std::string{text_of(verdict)};
+  }
+}
+
+/// One node's part in an explanation.
+struct NodeExplanation {
+  std::string name;
+  Verdict verdict = Verdict::unheard_of;
+  std::string reason;  ///< in words, with figures
+
+  /// `replica-2: 3.2 s behind, max_lag is 1.0 s`.
+  std::string text() const { return name + ": " + reason; }
+};
+
+/// Which node a read would get now, and what is said of each.
+struct Explanation {
+  std::string chosen;                  ///< the node's name; empty when none would serve
+  std::vector<NodeExplanation> nodes;  ///< one for each node
+
+  /// One line a node, the chosen one first.
+  std::string text() const {
+    std::string out = chosen.empty() ? "no node would serve this read" : chosen + " would serve this read";
+    for (auto const& node : nodes) {
+      out += '\n' + node.text();
+    }
+    return out;
+  }
+};
+
+}  // namespace replica_router

@@ -1,0 +1,60 @@
+// Who is freshest? The replicas that are nearly as fresh as the freshest, and of two of those the less busy one.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "replica_router/duration_text.hpp"
+#include "replica_router/errors.hpp"
+#include "replica_router/policies/two_choices.hpp"
+#include "replica_router/routing_policy.hpp"
+#include "replica_router/time_point.hpp"
+
+namespace replica_router {
+
+/// Two random choices among the replicas whose lag is within `tolerance` of the least; the less busy wins.
+///
+/// The tolerance keeps the whole fleet from herding on the one replica that happens to be a millisecond ahead. An unknown
+/// lag never beats a known one; when all are unknown, all are equal.
+class LeastLag {
+ public:
+  /// What a lag may exceed the least by, unless told otherwise.
+  static constexpr Duration default_tolerance = std::chrono::milliseconds{500};
+
+  LeastLag() = default;
+  /// Throws: ConfigError when `tolerance` is negative.
+  explicit LeastLag(Duration tolerance) : tolerance_{tolerance} {
+    if (tolerance < Duration::zero()) {
+      throw ConfigError("least-lag: tolerance=" + duration_text(tolerance) + " must be zero or longer");
+    }
+  }
+
+  /// The less busy of two replicas drawn among the fresh ones.
+  std::optional<std::size_t> choose(ReadRequest const& request, std::span<ReplicaView const> eligible) const {
+    auto least = Duration::max();
+    for (auto const& replica : eligible) {
+      least = std::min(least, lag_of(replica));
+    }
+    bool const none_is_known = least == Duration::max();
+    return less_busy_of_two(request.entropy, eligible, [&](std::size_t i) {
+      auto const lag = lag_of(eligible[i]);
+      return none_is_known || (lag != Duration::max() && lag - least <= tolerance_);
+    });
+  }
+
+  /// The policy's text form.
+  std::string text() const {
+    return tolerance_ == default_tolerance ? "least-lag" : "least-lag(tolerance=" + duration_text(tolerance_) + ")";
+  }
+
+ private:
+  static Duration lag_of(ReplicaView const& replica) { return std::max(replica.lag, Duration::zero()); }
+
+  Duration tolerance_ = default_tolerance;
+};
+
+}  // namespace replica_router

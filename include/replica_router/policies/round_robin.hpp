@@ -1,0 +1,149 @@
+// Whose turn is it? Each replica in turn, as often as its weight says, whichever nodes leave and return.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "replica_router/policies/per_replica.hpp"
+#include "replica_router/policies/weighted_pick.hpp"
+#include "replica_router/routing_policy.hpp"
+
+namespace replica_router {
+
+/// Each eligible replica in turn, in proportion to weight.
+///
+/// While the same replicas are eligible, equal weights differ by at most one turn over any stretch; different weights keep
+/// within one turn of their exact shares from the beginning, and within a few from a moment when others left or returned.
+/// A replica that returns gets its turn, but does not catch up on those it missed; one that fails, so that the others are
+/// asked again, burdens them all alike.
+/// Thread safety: any thread, without a lock.
+/// Source: Stoica and Abdel-Wahab, "Earliest Eligible Virtual Deadline First" (1995), for different weights.
+class RoundRobin {
+ public:
+  /// The replica whose turn it is.
+  std::optional<std::size_t> choose(ReadRequest const&, std::span<ReplicaView const> eligible) {
+    if (eligible.empty()) {
+      return std::nullopt;
+    }
+    std::array<Place, 16> few;
+    std::vector<Place> many;
+    if (eligible.size() > few.size()) {
+      many.resize(eligible.size());
+    }
+    auto const places = many.empty() ? std::span{few}.first(eligible.size()) : std::span{many};
+    while (true) {
+      auto const field = survey(eligible, places);
+      auto const index = field.longest == field.shortest ? longest_waiting(places) : first_due(places);
+      auto const& chosen = places[index];
+      auto end = field.front - chosen.behind + chosen.stride;
+      if (chosen.stride == field.longest) {
+        // Distinct places keep the order of service; ties would let an early index go twice before a late one.
+        end = std::max<std::uint64_t>(end - field.front, 1) + field.front;
+      }
+      auto seen = chosen.at;
+      if (places_.at(eligible[index].id).compare_exchange_weak(seen, end, std::memory_order_relaxed)) {
+        return index;
+      }
+    }
+  }
+
+  /// The policy's text form.
+  std::string text() const { return "round-robin"; }
+
+ private:
+  // Each replica has a place in virtual time, which a turn moves on by the replica's stride, `round` / weight. Places
+  // wrap around, so only differences of places mean anything.
+
+  /// Divisible by 1 to 25, so that the strides of ordinary weights are exact.
+  static constexpr double round = 26'771'144'400.0;
+
+  struct Place {
+    std::uint64_t at;
+    std::uint64_t behind;  // how far behind the foremost
+    std::uint64_t stride;
+    std::uint64_t weight;
+
+    /// Whether the turn taken from here ends before the other's; of two that end together, the longer unserved.
+    bool is_before(Place const& other) const {
+      auto const lead = static_cast<std::int64_t>((stride - behind) - (other.stride - other.behind));
+      return lead < 0 || (lead == 0 && static_cast<std::int64_t>(at - other.at) < 0);
+    }
+  };
+
+  struct Field {
+    std::uint64_t front;
+    std::uint64_t longest;   // the stride of the least weight
+    std::uint64_t shortest;  // the stride of the greatest weight
+  };
+
+  Field survey(std::span<ReplicaView const> eligible, std::span<Place> places) {
+    Field field{};
+    for (std::size_t i = 0; i < eligible.size(); ++i) {
+      auto const at = places_.at(eligible[i].id).load(std::memory_order_relaxed);
+      auto const weight = weight_of(eligible[i]);
+      auto const stride = static_cast<std::uint64_t>(weight == 1 ? round : round / weight);
+      places[i] = {at, 0, stride, weight};
+      bool const is_first = i == 0;
+      field.front = is_first || static_cast<std::int64_t>(at - field.front) > 0 ? at : field.front;
+      field.longest = is_first ? stride : std::max(field.longest, stride);
+      field.shortest = is_first ? stride : std::min(field.shortest, stride);
+    }
+    for (auto& place : places) {
+      // One longest stride is the widest that the field gets by itself: whoever is further behind has been away.
+      place.behind = std::min(field.front - place.at, field.longest);
+    }
+    return field;
+  }
+
+  static std::size_t longest_waiting(std::span<Place const> places) {
+    std::size_t first = 0;
+    for (std::size_t i = 1; i < places.size(); ++i) {
+      if (places[i].is_before(places[first])) {
+        first = i;
+      }
+    }
+    return first;
+  }
+
+  /// Of those that are not ahead of the average, the one whose turn ends first. Taking simply the first end, or the
+  /// first beginning, would serve a heavy replica several times in a row, and then all the light ones.
+  static std::size_t first_due(std::span<Place> places) {
+    constexpr auto unlimited = std::uint64_t{1} << 62;
+    // Who comes back is far behind for its weight. It counts as one turn behind the others, so it gets one turn at once.
+    auto const average = average_behind(places, average_behind(places, unlimited));
+    auto first = places.size();
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      auto& place = places[i];
+      place.behind = std::min(place.behind, average + place.stride);
+      bool const is_due = place.behind >= average;
+      if (is_due && (first == places.size() || place.is_before(places[first]))) {
+        first = i;
+      }
+    }
+    return first;
+  }
+
+  /// The average, by weight, over the replicas that are behind by at most `limit` and one turn of their own.
+  static std::uint64_t average_behind(std::span<Place const> places, std::uint64_t limit) {
+    std::uint64_t sum = 0;
+    std::uint64_t weights = 0;
+    for (auto const& place : places) {
+      if (place.behind <= limit + place.stride) {
+        sum += place.weight * place.behind;
+        weights += place.weight;
+      }
+    }
+    return sum / weights;
+  }
+
+  PerReplica<std::uint64_t> places_;
+};
+
+}  // namespace replica_router

@@ -1,0 +1,39 @@
+// Which of two random replicas is less busy? Spreads load nearly evenly without herding everybody on the least busy one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "replica_router/policies/weighted_pick.hpp"
+#include "replica_router/routing_policy.hpp"
+
+namespace replica_router {
+
+/// Whether `a` holds fewer leases than `b`, each measured against its weight.
+constexpr bool is_less_busy(ReplicaView const& a, ReplicaView const& b) {
+  return std::uint64_t{a.in_flight} * weight_of(b) < std::uint64_t{b.in_flight} * weight_of(a);
+}
+
+/// Draws two different replicas by weight among those for which `is_candidate(index)` holds, and takes the less busy one;
+/// the first drawn when they are equally busy, the only one when there is one, nothing when there is none.
+/// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001).
+template <class IsCandidate>
+std::optional<std::size_t> less_busy_of_two(std::uint64_t entropy, std::span<ReplicaView const> replicas,
+                                            IsCandidate is_candidate) {
+  auto const total = total_weight(replicas, is_candidate);
+  if (total == 0) {
+    return std::nullopt;
+  }
+  auto const first = pick_by_weight(static_cast<std::uint32_t>(entropy), replicas, total, is_candidate);
+  auto const rest = total - weight_of(replicas[first]);
+  if (rest == 0) {
+    return first;
+  }
+  auto const second = pick_by_weight(static_cast<std::uint32_t>(entropy >> 32), replicas, rest,
+                                     [&](std::size_t i) { return i != first && is_candidate(i); });
+  return is_less_busy(replicas[second], replicas[first]) ? second : first;
+}
+
+}  // namespace replica_router

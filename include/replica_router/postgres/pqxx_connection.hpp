@@ -1,0 +1,140 @@
+// What does the pool hold? One libpqxx connection, with what libpqxx alone does not offer.
+#pragma once
+
+#include <libpq-fe.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "replica_router/causality/lsn.hpp"
+#include "replica_router/postgres/pg_connect.hpp"
+#include "replica_router/postgres/pqxx_compatibility.hpp"
+#include "replica_router/postgres/write_transaction.hpp"
+#include "replica_router/transaction_modes.hpp"
+
+namespace replica_router {
+
+/// One connection: connected with libpq under a millisecond deadline, used through libpqxx, aborted from any thread.
+///
+/// Thread safety: none, but for `abort()`.
+class PqxxConnection {
+ public:
+  explicit PqxxConnection(PgConnection connection)
+      : raw_{connection.get()},
+        // A duplicate of our own: libpq may close its descriptor at any moment, and the number is reused at once.
+        abort_descriptor_{dup(PQsocket(raw_))},
+        pqxx_{pqxx::connection::seize_raw_connection(connection.release())} {}
+  PqxxConnection(PqxxConnection const&) = delete;
+  PqxxConnection& operator=(PqxxConnection const&) = delete;
+  ~PqxxConnection() {
+    end();
+    if (abort_descriptor_ >= 0) {
+      close(abort_descriptor_);
+    }
+  }
+
+  /// Breaks the connection, so that a statement blocked on a hung server returns at once. From any thread.
+  void abort() noexcept {
+    if (abort_descriptor_ >= 0) {
+      shutdown(abort_descriptor_, SHUT_RDWR);
+    }
+  }
+
+  /// Whether the idle connection can serve another lease, as far as the socket tells without a round trip.
+  bool is_usable() noexcept {
+    // libpq believes in a connection until the next statement, also when the server closed it long ago.
+    for (int tries = 0; tries < 3; ++tries) {
+      char byte = 0;
+      auto const got = recv(PQsocket(raw_), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+      if (got < 0) {
+        return errno == EAGAIN || errno == EWOULDBLOCK;
+      }
+      // Something arrived meanwhile: a notice, a changed parameter, or the server's farewell.
+      if (got == 0 || PQconsumeInput(raw_) == 0 || PQstatus(raw_) != CONNECTION_OK) {
+        return false;
+      }
+    }
+    return false;
+  }
+
+  /// Whether the connection, back from a lease, is as it was: alive, outside any transaction, read-only by default.
+  bool is_reusable() const noexcept {
+    if (PQstatus(raw_) != CONNECTION_OK || PQtransactionStatus(raw_) != PQTRANS_IDLE) {
+      return false;
+    }
+    // Reported by PostgreSQL 14 and later; a server that does not report it cannot be asked without a round trip.
+    char const* const read_only = PQparameterStatus(raw_, "default_transaction_read_only");
+    return read_only == nullptr || std::string_view{read_only} == "on";
+  }
+
+  /// Whether libpq knows by now that the connection is gone.
+  bool is_lost() const noexcept { return PQstatus(raw_) != CONNECTION_OK; }
+
+  /// Opens the transaction object that a read runs its statements on.
+  pqxx::transaction_base& begin_read(ReadMode mode) {
+    if (mode == ReadMode::snapshot) {
+      return snapshot_.emplace(pqxx_);
+    }
+    return autocommit_.emplace(pqxx_);
+  }
+
+  /// Opens a transaction on the primary.
+  WriteTransaction& begin_write(WriteOptions const& options, CommitPosition position) {
+    return write_.emplace(pqxx_, raw_, options, position);
+  }
+
+  /// The transaction on the primary, if one was begun.
+  WriteTransaction* write() noexcept { return write_ ? &*write_ : nullptr; }
+
+  /// Ends whatever was begun; what was not committed is rolled back.
+  void end() noexcept {
+    autocommit_.reset();
+    snapshot_.reset();
+    write_.reset();
+  }
+
+  /// How many of the router's prepared statements the connection knows.
+  std::size_t prepared() const noexcept { return prepared_; }
+
+  /// Prepares the router's next statement. Throws: the server's error.
+  void prepare(std::string const& name, std::string const& sql) {
+    pqxx_.prepare(name, sql);
+    ++prepared_;
+  }
+
+  /// How far the replica has replayed, by its own word now: one round trip. Zero when it is no replica any more.
+  Lsn replayed() {
+    return Lsn::parse(value_of("SELECT COALESCE(pg_last_wal_replay_lsn(), '0/0')")).value_or(Lsn{});
+  }
+
+  /// The primary's insert position now: one round trip.
+  Lsn inserted() { return Lsn::parse(value_of("SELECT pg_current_wal_insert_lsn()")).value_or(Lsn{}); }
+
+  /// What became of a transaction: `committed`, `aborted`, `in progress`, or empty when the server no longer knows.
+  std::string transaction_status(std::string const& id) {
+    return value_of("SELECT COALESCE(pg_xact_status('" + pqxx_.esc(id) + "'::xid8), '')");
+  }
+
+ private:
+  std::string value_of(std::string const& sql) {
+    pqxx::nontransaction tx{pqxx_};
+    return tx.exec(sql).at(0).at(0).c_str();
+  }
+
+  PGconn* raw_;
+  int abort_descriptor_;
+  pqxx::connection pqxx_;
+  std::size_t prepared_ = 0;
+  std::optional<pqxx::nontransaction> autocommit_;
+  std::optional<pqxx::transaction<pqxx::isolation_level::repeatable_read, pqxx::write_policy::read_only>> snapshot_;
+  std::optional<WriteTransaction> write_;
+};
+
+}  // namespace replica_router

@@ -1,0 +1,123 @@
+// How does a write begin and end? A transaction on the primary whose commit brings its log position home.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "replica_router/causality/lsn.hpp"
+#include "replica_router/errors.hpp"
+#include "replica_router/postgres/pg_connect.hpp"
+#include "replica_router/postgres/pqxx_compatibility.hpp"
+#include "replica_router/transaction_modes.hpp"
+#include "replica_router/write_options.hpp"
+
+namespace replica_router {
+
+/// A transaction on the primary. `BEGIN … READ WRITE` is its fence: a standby refuses it before any statement of the
+/// user's has run, and it lifts the read-only default that all pooled connections carry.
+///
+/// Thread safety: none, like every libpqxx transaction. Lifetime: must end before its connection.
+class WriteTransaction final : public CustomTransaction {
+ public:
+  WriteTransaction(pqxx::connection& connection, PGconn* raw, WriteOptions const& options, CommitPosition position)
+      : CustomTransaction{connection}, raw_{raw}, position_{position} {
+    try {
+      begin(options);
+    } catch (...) {
+      end();
+      throw;
+    }
+  }
+  ~WriteTransaction() override { end(); }
+
+  /// Whether the server has confirmed the commit.
+  bool is_committed() const { return is_committed_; }
+  /// Whether `COMMIT` was sent and no answer came back.
+  bool is_in_doubt() const { return is_in_doubt_; }
+  /// The primary's insert position just after the commit; nothing when it was not captured.
+  std::optional<Lsn> commit_lsn() const { return commit_lsn_; }
+  /// The transaction's id, taken only with `WriteOptions::exactly_once`; empty otherwise.
+  std::string const& transaction_id() const { return transaction_id_; }
+
+ private:
+  void begin(WriteOptions const& options) {
+    std::string sql{"BEGIN"};
+    switch (options.isolation) {
+      case Isolation::server_default: break;
+      case Isolation::read_committed: sql += " ISOLATION LEVEL READ COMMITTED"; break;
+      case Isolation::repeatable_read: sql += " ISOLATION LEVEL REPEATABLE READ"; break;
+      case Isolation::serializable: sql += " ISOLATION LEVEL SERIALIZABLE"; break;
+    }
+    sql += " READ WRITE";
+    if (options.exactly_once) {
+      sql += "; SELECT pg_current_xact_id()::text";
+      transaction_id_ = run(sql).at(0).at(0).c_str();
+    } else {
+      run(sql);
+    }
+  }
+
+  void send_commit() override {
+    switch (PQtransactionStatus(raw_)) {
+      case PQTRANS_INTRANS: break;
+      case PQTRANS_INERROR:
+        // COMMIT would be answered ROLLBACK, without an error.
+        run("ROLLBACK");
+        throw TransactionRolledBack{
+            "the transaction was rolled back, not committed: a statement in it had failed and its error was swallowed; "
+            "let the error pass, or guard the statement with a pqxx::subtransaction"};
+      case PQTRANS_IDLE:
+        throw UsageError{
+            "nothing to commit: the transaction was ended by a COMMIT or ROLLBACK sent as a statement; "
+            "call commit() instead"};
+      case PQTRANS_ACTIVE:
+      case PQTRANS_UNKNOWN:
+        throw pqxx::broken_connection{"connection to the primary lost before COMMIT was sent: nothing was committed"};
+    }
+    std::string const sql{position_ == CommitPosition::captured ? "COMMIT; SELECT pg_current_wal_insert_lsn()"
+                                                                : "COMMIT"};
+    PgResult failed;
+    bool is_answered = false;
+    bool is_rolled_back = false;
+    if (PQsendQuery(raw_, sql.c_str()) == 1) {
+      // Both results are read to the end: an error in the second does not undo the first.
+      while (PgResult result{PQgetResult(raw_)}) {
+        auto const outcome = PQresultStatus(result.get());
+        if (!is_answered) {
+          std::string_view const tag{PQcmdStatus(result.get())};
+          is_answered = outcome == PGRES_COMMAND_OK;
+          is_committed_ = is_answered && tag == "COMMIT";
+          is_rolled_back = is_answered && !is_committed_;
+          if (!is_answered && !failed) {
+            failed = std::move(result);
+          }
+        } else if (is_committed_ && outcome == PGRES_TUPLES_OK && PQntuples(result.get()) == 1) {
+          commit_lsn_ = Lsn::parse(PQgetvalue(result.get(), 0, 0));
+        }
+      }
+    }
+    if (is_committed_) {
+      return;
+    }
+    if (PQstatus(raw_) == CONNECTION_BAD) {
+      is_in_doubt_ = true;
+      throw CommitInDoubt{"the connection to the primary was lost while COMMIT was under way (" + message_of(raw_) +
+                          "): the transaction may or may not have been committed; check, or use exactly_once"};
+    }
+    if (failed) {
+      throw_as_pqxx(failed.get(), sql);
+    }
+    throw TransactionRolledBack{is_rolled_back ? "the server answered COMMIT with ROLLBACK: nothing was committed"
+                                               : "COMMIT was not answered: nothing was committed"};
+  }
+
+  PGconn* raw_;
+  CommitPosition position_;
+  bool is_committed_ = false;
+  bool is_in_doubt_ = false;
+  std::optional<Lsn> commit_lsn_;
+  std::string transaction_id_;
+};
+
+}  // namespace replica_router

@@ -1,0 +1,382 @@
+// Which node serves this statement? The one object that an application holds.
+#pragma once
+
+#include <atomic>
+#include <concepts>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "replica_router/cluster/causal_scope.hpp"
+#include "replica_router/cluster/cluster.hpp"
+#include "replica_router/cluster/monitor.hpp"
+#include "replica_router/cluster/read_route.hpp"
+#include "replica_router/cluster/token_desk.hpp"
+#include "replica_router/cluster/write_route.hpp"
+#include "replica_router/errors.hpp"
+#include "replica_router/failure.hpp"
+#include "replica_router/cluster/node_status.hpp"
+#include "replica_router/observe/status.hpp"
+#include "replica_router/options.hpp"
+#include "replica_router/policies/least_lag.hpp"
+#include "replica_router/policies/sticky_after_write.hpp"
+#include "replica_router/postgres/pqxx_backend.hpp"
+#include "replica_router/read_lease.hpp"
+#include "replica_router/read_options.hpp"
+#include "replica_router/routing_policy.hpp"
+#include "replica_router/write_lease.hpp"
+#include "replica_router/write_options.hpp"
+
+namespace replica_router {
+
+/// Routes reads to replicas and writes to the primary, and never lets a session miss its own writes.
+///
+/// Thread safety: all calls; one router, or one session, may be shared by all threads.
+/// Lifetime: sessions and leases may outlive the router they came from; what they share goes with the last of them.
+template <RoutingPolicy Policy = StickyAfterWrite<LeastLag>, class Backend = PqxxBackend>
+class ReplicaRouter {
+ public:
+  using ReadTransaction = typename Backend::ReadTransaction;
+  using WriteTransaction = typename Backend::WriteTransaction;
+
+  /// Starts with whatever answers: a node that is down is an event, not an exception.
+  /// Throws: `ConfigError` naming the field that is wrong.
+  explicit ReplicaRouter(Options options, Policy policy = Policy{})
+      : shared_{std::make_shared<Shared>(validated(std::move(options)), std::move(policy))},
+        scope_{std::make_shared<CausalScope>()} {}
+
+  /// The same on another backend, such as a simulation.
+  ReplicaRouter(Options options, Policy policy, Backend backend)
+      : shared_{std::make_shared<Shared>(validated(std::move(options)), std::move(policy), std::move(backend))},
+        scope_{std::make_shared<CausalScope>()} {}
+
+  /// A lease on the node that the read goes to; `->` and `*` give a transaction object in autocommit, one round trip a
+  /// statement. A statement that fails is not run elsewhere: `read(fn)` does that.
+  ///
+  /// Throws: `ConfigError` for options out of range; `FreshnessUnmet`, `NoReplicaAvailable`, `NoPrimaryAvailable` when no
+  /// node may serve it in time; `PoolTimeout` when the node's connections are all out.
+  [[nodiscard]] ReadLease<Backend> read(ReadOptions const& options = {}) {
+    validate(options);
+    auto route = route_for(options);
+    for (;;) {
+      auto lease = route.take();
+      ReadTransaction* transaction = nullptr;
+      try {
+        transaction = &begin_read(lease, options);
+      } catch (...) {
+        run_elsewhere_or_rethrow(route, lease);
+        continue;
+      }
+      auto const staleness = staleness_of(lease.facts(), backend().now());
+      return {std::move(lease), *transaction, scope_to_note(route), staleness};
+    }
+  }
+
+  /// Runs `fn(transaction)` on the node that the read goes to and returns its result. When the node fails, rather than
+  /// the statement, or recovery on a replica cancels it, `fn` is run again on another node.
+  ///
+  /// Throws: as `read()`; what `fn` throws, once, with the connection back in its pool.
+  template <class Function>
+    requires std::invocable<Function&, ReadTransaction&>
+  std::invoke_result_t<Function&, ReadTransaction&> read(Function&& fn) {
+    return read(ReadOptions{}, std::forward<Function>(fn));
+  }
+
+  /// As `read(fn)`, with a contract of its own.
+  template <class Function>
+    requires std::invocable<Function&, ReadTransaction&>
+  std::invoke_result_t<Function&, ReadTransaction&> read(ReadOptions const& options, Function&& fn) {
+    validate(options);
+    auto route = route_for(options);
+    for (;;) {
+      auto lease = route.take();
+      try {
+        auto& transaction = begin_read(lease, options);
+        ReadNote const note{scope_to_note(route), lease.node().id, lease.facts().epoch, backend()};
+        return fn(transaction);
+      } catch (...) {
+        run_elsewhere_or_rethrow(route, lease);
+      }
+    }
+  }
+
+  /// A transaction on the primary: `->` and `*` give it, `commit()` makes it definite, else it is rolled back.
+  ///
+  /// Throws: `ConfigError` for options out of range; `NoPrimaryAvailable` when none was to be had in time; `PoolTimeout`.
+  [[nodiscard]] WriteLease<Backend> write(WriteOptions const& options = {}) {
+    validate(options);
+    WriteRoute<Backend> route{cluster(), backend(), options, commit_position()};
+    return WriteLease<Backend>{route.take(), [shared = shared_, scope = scope_](auto const& lease, auto lsn) {
+                                 committed(*shared, *scope, lease, lsn);
+                               }};
+  }
+
+  /// Runs `fn(transaction)`, or `fn(transaction, attempt)` with attempts counted from 1, in a transaction on the primary:
+  /// commits when it returns, rolls back when it throws. `fn` is run again only where nothing can have been committed.
+  ///
+  /// Throws: as `write()`; what `fn` throws; `CommitInDoubt`, `TransactionRolledBack` and the server's own errors as told
+  /// at `WriteLease::commit()`.
+  template <class Function>
+    requires(std::invocable<Function&, WriteTransaction&> || std::invocable<Function&, WriteTransaction&, int>)
+  auto write(Function&& fn) {
+    return write(WriteOptions{}, std::forward<Function>(fn));
+  }
+
+  /// As `write(fn)`, with demands of its own.
+  template <class Function>
+    requires(std::invocable<Function&, WriteTransaction&> || std::invocable<Function&, WriteTransaction&, int>)
+  auto write(WriteOptions const& options, Function&& fn) {
+    validate(options);
+    auto const shared = shared_;
+    auto const scope = scope_;
+    WriteRoute<Backend> route{cluster(), backend(), options, commit_position()};
+    for (int attempt = 1;; ++attempt) {
+      auto lease = route.take();
+      auto& transaction = *lease.connection().write();
+      try {
+        if constexpr (std::is_void_v<decltype(call(fn, transaction, attempt))>) {
+          call(fn, transaction, attempt);
+          commit(*shared, *scope, route, lease);
+          return;
+        } else {
+          auto result = call(fn, transaction, attempt);
+          commit(*shared, *scope, route, lease);
+          return result;
+        }
+      } catch (...) {
+        run_again_or_rethrow(route, lease, options, attempt);
+      }
+      shared->retries.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+
+  /// Another router on the same nodes, pools and policy, with a causal scope of its own: one for each request or user.
+  /// No connection, no thread.
+  [[nodiscard]] ReplicaRouter session() const { return ReplicaRouter{shared_}; }
+
+  /// A session that sees what the token's session had written; see `observe`.
+  [[nodiscard]] ReplicaRouter session(std::string_view token) const {
+    ReplicaRouter out{shared_};
+    out.observe(token);
+    return out;
+  }
+
+  /// The position of the session's last write, as text for a cookie, a header or a job's payload; empty when it has
+  /// written nothing. Where the commit's position was not captured, waits for the next sample of the primary.
+  /// Throws: `NoPrimaryAvailable` when no sample came within `probe_timeout`.
+  [[nodiscard]] std::string token() const { return TokenDesk{*cluster(), backend()}.issue(scope_->state().last_commit); }
+
+  /// Takes a token in: from now on this session sees what the token's session had written. The text is not trusted:
+  /// whatever is wrong with it is told and ignored. Waits, at most `probe_timeout`, only where the token is newer than
+  /// everything known of the primary. Throws: nothing of its own.
+  TokenVerdict observe(std::string_view token) {
+    auto const [verdict, position] = TokenDesk{*cluster(), backend()}.judge(token);
+    if (position) {
+      scope_->must_see(*position);
+    }
+    return verdict;
+  }
+
+  /// Registers a prepared statement: every connection of every node knows it, present and future.
+  /// Throws: `ConfigError` when the name stands for another statement already. A statement that the server refuses shows
+  /// as the server's error at the first read or write after.
+  void prepare(std::string const& name, std::string const& sql) { cluster()->prepare(name, sql); }
+
+  /// Takes a replica in at run time. Throws: `ConfigError` as the constructor does.
+  void add_replica(Endpoint endpoint) {
+    Options all;
+    for (auto const* node : cluster()->nodes()) {
+      if (node != nullptr && node->hint == RoleHint::primary) {
+        all.primary = node->endpoint;
+      } else if (node != nullptr) {
+        all.replicas.push_back(node->endpoint);
+      }
+    }
+    all.replicas.push_back(std::move(endpoint));
+    cluster()->add(validated(std::move(all)).replicas.back(), RoleHint::replica);
+  }
+
+  /// Lets a node go, by name: no read is placed on it any more; leases that are out end in peace, and then its connections
+  /// are closed. Throws: `ConfigError` when there is none of that name.
+  void remove_replica(std::string_view name) { cluster()->remove(name); }
+
+  /// What is known of each node now.
+  [[nodiscard]] Status status() const {
+    Status out;
+    auto const facts = cluster()->facts();
+    out.policy = policy_text(shared_->policy);
+    out.is_split = facts.is_split;
+    out.system_identifier = facts.system_identifier;
+    out.timeline = facts.timeline;
+    out.position = facts.position;
+    out.retries = shared_->retries.load(std::memory_order_relaxed);
+    out.fallbacks = shared_->fallbacks.load(std::memory_order_relaxed);
+    for (auto const* node : cluster()->nodes()) {
+      if (node != nullptr) {
+        out.nodes.push_back(status_of(*cluster(), *node, backend().now()));
+        if (node->id == facts.primary) {
+          out.primary = node->endpoint.name;
+        }
+      }
+    }
+    return out;
+  }
+
+  /// Which node a read of this session would get now, and why not each other node.
+  /// Throws: `ConfigError` for options out of range.
+  [[nodiscard]] Explanation explain(ReadOptions const& options = {}) const {
+    validate(options);
+    return ReadRoute<Policy, Backend>{cluster(), backend(), shared_->policy, scope_->state(), options}.explain();
+  }
+
+ private:
+  /// What the router, its sessions and its leases have in common.
+  struct Shared {
+    template <class... BackendArguments>
+    Shared(Options const& options, Policy&& chosen, BackendArguments&&... arguments)
+        : backend{std::forward<BackendArguments>(arguments)...}, policy{std::move(chosen)}, cluster{options, backend},
+          monitor{cluster, backend}, background{monitor} {}
+
+    Backend backend;
+    Policy policy;
+    Cluster<Backend> cluster;
+    std::atomic<std::uint64_t> retries{0};
+    std::atomic<std::uint64_t> fallbacks{0};
+    Monitor<Backend> monitor;
+    typename Backend::Background background;  // last, so that it stops first
+  };
+
+  explicit ReplicaRouter(std::shared_ptr<Shared> shared)
+      : shared_{std::move(shared)}, scope_{std::make_shared<CausalScope>()} {}
+
+  std::shared_ptr<Cluster<Backend>> cluster() const { return {shared_, &shared_->cluster}; }
+  Backend const& backend() const { return shared_->backend; }
+
+  ReadRoute<Policy, Backend> route_for(ReadOptions const& options) const {
+    return {cluster(), backend(), shared_->policy, scope_->state(), options};
+  }
+
+  ReadTransaction& begin_read(Lease<Backend>& lease, ReadOptions const& options) const {
+    auto& transaction = lease.connection().begin_read(options.snapshot ? ReadMode::snapshot : ReadMode::autocommit);
+    if (lease.facts().role == Role::primary) {
+      shared_->fallbacks.fetch_add(1, std::memory_order_relaxed);
+    }
+    return transaction;
+  }
+
+  /// The scope, where the read is part of a monotonic sequence.
+  std::shared_ptr<CausalScope> scope_to_note(ReadRoute<Policy, Backend> const& route) const {
+    return route.contract().monotonic == MonotonicReads::on ? scope_ : nullptr;
+  }
+
+  /// In a `catch` block: returns when the read is to be placed anew, rethrows when the error is the caller's.
+  void run_elsewhere_or_rethrow(ReadRoute<Policy, Backend>& route, Lease<Backend>& lease) const {
+    auto const failure = backend().failure_in_flight(lease.connection());
+    bool const is_lost = failure == Failure::connection_lost;
+    bool const is_conflict = lease.facts().role == Role::replica &&
+                             (failure == Failure::serialization || failure == Failure::deadlock);
+    if ((!is_lost && !is_conflict) || !route.has_time()) {
+      throw;
+    }
+    if (is_conflict) {
+      lease.node().counters.conflicts.fetch_add(1, std::memory_order_relaxed);
+    }
+    shared_->retries.fetch_add(1, std::memory_order_relaxed);
+    route.exclude(lease.node().id);
+    lease.give_back();
+  }
+
+  CommitPosition commit_position() const {
+    bool wanted = DemandingPolicy<Policy>;
+    if constexpr (requires { { shared_->policy.demands_freshness() } -> std::convertible_to<bool>; }) {
+      wanted = shared_->policy.demands_freshness();
+    }
+    switch (cluster()->options().capture_tokens) {
+      case CaptureTokens::automatic: break;
+      case CaptureTokens::always: wanted = true; break;
+      case CaptureTokens::off: wanted = false; break;
+    }
+    return wanted ? CommitPosition::captured : CommitPosition::not_captured;
+  }
+
+  template <class Function>
+  static decltype(auto) call(Function& fn, WriteTransaction& transaction, int attempt) {
+    if constexpr (std::invocable<Function&, WriteTransaction&, int>) {
+      return fn(transaction, attempt);
+    } else {
+      return fn(transaction);
+    }
+  }
+
+  /// Thrown from `commit` to `write(fn)`: the server says that the commit in doubt did not happen.
+  struct ProvenAborted {};
+
+  /// Commits what `fn` has not committed itself, and settles a commit in doubt where that was asked for.
+  static void commit(Shared& shared, CausalScope& scope, WriteRoute<Backend>& route, Lease<Backend>& lease) {
+    auto& write = *lease.connection().write();
+    if (!write.is_committed()) {
+      try {
+        write.commit();
+      } catch (CommitInDoubt const&) {
+        if (write.transaction_id().empty()) {
+          throw;
+        }
+        switch (route.settle(write.transaction_id(), lease.facts().timeline)) {
+          case Settlement::committed: break;
+          case Settlement::aborted: throw ProvenAborted{};
+          case Settlement::unknown: throw;
+        }
+      }
+    }
+    committed(shared, scope, lease, write.commit_lsn());
+  }
+
+  /// In a `catch` block: returns when nothing can have been committed and `fn` may run again, rethrows otherwise.
+  void run_again_or_rethrow(WriteRoute<Backend>& route, Lease<Backend>& lease, WriteOptions const& options,
+                            int attempt) const {
+    try {
+      throw;
+    } catch (ProvenAborted const&) {
+      route.failed(lease, "the connection was lost during COMMIT, which the server says was not carried out");
+      return;
+    } catch (...) {
+      auto const* write = lease.connection().write();
+      if (write->is_committed()) {
+        // `fn` committed by itself and threw afterwards: the session must see what it wrote.
+        committed(*shared_, *scope_, lease, write->commit_lsn());
+        throw;
+      }
+      if (write->is_in_doubt() || !route.has_time()) {
+        throw;
+      }
+      auto const failure = backend().failure_in_flight(lease.connection());
+      bool const is_conflict = failure == Failure::serialization || failure == Failure::deadlock;
+      if (failure == Failure::connection_lost) {
+        route.failed(lease, "the connection was lost before COMMIT was sent");
+      } else if (is_conflict && attempt < options.max_attempts) {
+        lease.give_back();
+      } else {
+        throw;
+      }
+    }
+  }
+
+  /// After a confirmed commit: the session must see it, and replicas are to be proven soon.
+  static void committed(Shared& shared, CausalScope& scope, Lease<Backend> const& lease, std::optional<Lsn> lsn) {
+    CausalPosition const position{lsn.value_or(Lsn{}), lsn ? lease.facts().timeline : 0, shared.backend.now()};
+    scope.must_see(position);
+    if (lsn) {
+      shared.cluster.nudge(position);
+    }
+  }
+
+  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<CausalScope> scope_;
+};
+
+}  // namespace replica_router

@@ -1,0 +1,94 @@
+// May this node serve this read? The judgement on one replica, and the reason when it is "no".
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "replica_router/causality/freshness.hpp"
+#include "replica_router/topology/node_facts.hpp"
+
+namespace replica_router {
+
+/// Whether a replica may serve a read, or the first reason why not.
+enum class Verdict : std::uint8_t {
+  eligible,              ///< up, in recovery, of this cluster, within `max_lag`, and proven to meet the contract
+  unheard_of,            ///< has not answered any probe yet
+  down,                  ///< does not answer
+  not_a_replica,         ///< it is the primary
+  fenced,                ///< writable but not the primary
+  foreign,               ///< of another cluster
+  behind_max_lag,        ///< further behind the latest known primary position than `max_lag`
+  position_not_reached,  ///< not proven to have replayed the commit that the read must see
+  too_stale,             ///< not proven as fresh as the read demands
+  placement,             ///< the read demands the primary
+  failed_this_read,      ///< has just failed this very read
+};
+
+/// The reason in words, to be put behind a node's name.
+constexpr std::string_view text_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::eligible: return "eligible";
+    case Verdict::unheard_of: return "not heard of yet";
+    case Verdict::down: return "down";
+    case Verdict::not_a_replica: return "the primary";
+    case Verdict::fenced: return "fenced: writable, but not the primary";
+    case Verdict::foreign: return "quarantined: of another cluster";
+    case Verdict::behind_max_lag: return "behind max_lag";
+    case Verdict::position_not_reached: return "not proven to have the session's last write";
+    case Verdict::too_stale: return "not proven fresh enough";
+    case Verdict::placement: return "the read demands the primary";
+    case Verdict::failed_this_read: return "has just failed this read";
+  }
+  return "unknown";
+}
+
+/// Whether a replica that is alive and within `max_lag` merely lacks proof, so that asking it again can help.
+constexpr bool lacks_only_proof(Verdict verdict) {
+  return verdict == Verdict::position_not_reached || verdict == Verdict::too_stale;
+}
+
+/// Whether the replica is proven to have what the contract demands. Unknown is never fresh.
+constexpr bool has_position(NodeFacts const& facts, CausalPosition const& wanted) {
+  if (wanted.at == never) {
+    return true;
+  }
+  if (facts.lineage != Lineage::same) {
+    return false;
+  }
+  bool const replayed_it = wanted.lsn && wanted.timeline == facts.primary_timeline &&
+                           facts.position >= wanted.lsn.before_page_header();
+  return replayed_it || facts.as_of >= wanted.at;
+}
+
+/// Judges one node for one read.
+constexpr Verdict judge(NodeFacts const& facts, Freshness const& demand, Duration max_lag) {
+  switch (facts.health) {
+    case Health::unknown: return Verdict::unheard_of;
+    case Health::down: return Verdict::down;
+    case Health::up: break;
+  }
+  switch (facts.role) {
+    case Role::unknown: return Verdict::unheard_of;
+    case Role::primary: return Verdict::not_a_replica;
+    case Role::fenced: return Verdict::fenced;
+    case Role::foreign: return Verdict::foreign;
+    case Role::replica: break;
+  }
+  if (demand.placement == Placement::primary_only) {
+    return Verdict::placement;
+  }
+  // Where no primary was ever heard of there is no position to be behind: reads outlive the primary, also at start.
+  bool const primary_ever_known = facts.primary_timeline != 0;
+  if (primary_ever_known && facts.lag > max_lag) {
+    return Verdict::behind_max_lag;
+  }
+  if (!has_position(facts, demand.position)) {
+    return Verdict::position_not_reached;
+  }
+  if (demand.as_of != never && (facts.lineage != Lineage::same || facts.as_of < demand.as_of)) {
+    return Verdict::too_stale;
+  }
+  return Verdict::eligible;
+}
+
+}  // namespace replica_router

@@ -1,0 +1,107 @@
+// Who is the primary? The judgement over what all nodes say of themselves.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "replica_router/topology/node_facts.hpp"
+
+namespace replica_router {
+
+/// What the configuration says of a node: a hint, never proof.
+enum class RoleHint : std::uint8_t { primary, replica };
+
+/// What one node says of itself, as far as it is known.
+struct RoleEvidence {
+  bool is_known = false;                ///< it has answered since it was last down
+  bool is_in_recovery = false;          ///< it is a standby
+  std::uint32_t timeline = 0;           ///< zero when unknown
+  std::uint64_t system_identifier = 0;  ///< zero when unknown
+  RoleHint hint = RoleHint::replica;
+};
+
+/// The outcome of the judgement.
+struct RoleJudgement {
+  std::vector<Role> roles;              ///< one for each node, in order
+  std::optional<std::size_t> primary;   ///< the one node that takes writes
+  std::uint64_t system_identifier = 0;  ///< the cluster's; zero when unknown
+  std::uint32_t highest_timeline = 0;   ///< the highest that a writable node of this cluster has ever shown
+  bool is_split = false;                ///< two writable nodes that cannot be told apart: writes are refused
+};
+
+/// The system identifier of the cluster: that of the configured primary, else the most frequent one, else the first.
+inline std::uint64_t cluster_identity(std::span<RoleEvidence const> nodes, std::uint64_t known_before) {
+  if (known_before != 0) {
+    return known_before;
+  }
+  std::map<std::uint64_t, std::size_t> votes;
+  std::uint64_t best = 0;
+  for (auto const& node : nodes) {
+    if (!node.is_known || node.system_identifier == 0) {
+      continue;
+    }
+    if (node.hint == RoleHint::primary) {
+      return node.system_identifier;
+    }
+    ++votes[node.system_identifier];
+    if (best == 0 || votes[node.system_identifier] > votes[best]) {
+      best = node.system_identifier;
+    }
+  }
+  return best;
+}
+
+/// Judges the roles of all nodes. `pinned_identity` is the cluster's system identifier once the configured primary has
+/// told it (zero before), `highest_timeline` the highest seen so far: a writable node below it is an old primary that
+/// came back, and stays fenced even while the newer one is away.
+inline RoleJudgement judge_roles(std::span<RoleEvidence const> nodes, std::uint64_t pinned_identity,
+                                 std::uint32_t highest_timeline) {
+  RoleJudgement out;
+  out.roles.assign(nodes.size(), Role::unknown);
+  out.system_identifier = cluster_identity(nodes, pinned_identity);
+  out.highest_timeline = highest_timeline;
+  auto const is_foreign = [&](RoleEvidence const& node) {
+    return node.system_identifier != 0 && out.system_identifier != 0 &&
+           node.system_identifier != out.system_identifier;
+  };
+  for (auto const& node : nodes) {
+    if (node.is_known && !node.is_in_recovery && !is_foreign(node)) {
+      out.highest_timeline = std::max(out.highest_timeline, node.timeline);
+    }
+  }
+  std::size_t contenders = 0;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    auto const& node = nodes[i];
+    if (!node.is_known) {
+      continue;
+    }
+    if (is_foreign(node)) {
+      out.roles[i] = Role::foreign;
+    } else if (node.is_in_recovery) {
+      out.roles[i] = Role::replica;
+    } else {
+      out.roles[i] = Role::fenced;
+      // An unknown timeline cannot be older: it contends, and two contenders refuse each other.
+      if (node.timeline == 0 || node.timeline == out.highest_timeline) {
+        ++contenders;
+        out.primary = i;
+      }
+    }
+  }
+  if (contenders > 1) {
+    out.primary.reset();
+    out.is_split = true;
+  }
+  if (out.primary) {
+    out.roles[*out.primary] = Role::primary;
+  }
+  return out;
+}
+
+}  // namespace replica_router
