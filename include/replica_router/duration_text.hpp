@@ -36,8 +36,8 @@ inline constexpr std::array<DurationUnit, 6> duration_unit_table{{{"h", 3'600'00
 
 }  // namespace detail
 
-/// Reads a whole number with its unit and nothing else, such as `250ms` or `-1s`; nothing when the text is not one, lacks
-/// its unit, or does not fit. Whether zero or a negative span makes sense is for the caller to say.
+/// Reads a whole number with its unit and nothing else, such as `250ms` or `-1s`; nothing when the text is not one,
+/// lacks its unit, or does not fit. Whether zero or a negative span makes sense is for the caller to say.
 /// Units: see `duration_units`.
 inline std::optional<Duration> parse_duration(std::string_view text) {
   bool const is_negative = text.starts_with('-');

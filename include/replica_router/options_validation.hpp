@@ -79,21 +79,23 @@ inline PlacedEndpoint checked(std::string field, Endpoint& endpoint) {
 
 /// Gives the nameless their names: `host:port`, with the database where that alone is not unique.
 inline void name_all(std::vector<PlacedEndpoint>& placed) {
+  auto const count = [](std::vector<std::string> const& names, std::string const& name) {
+    return std::count(names.begin(), names.end(), name);
+  };
   std::vector<std::string> taken;
+  std::vector<std::string> short_names;
   for (auto const& [field, endpoint, conninfo] : placed) {
-    taken.push_back(endpoint->name.empty() ? conninfo.host_and_port() : endpoint->name);
+    taken.push_back(endpoint->name);
+    short_names.push_back(endpoint->name.empty() ? conninfo.host_and_port() : endpoint->name);
   }
-  auto const count = [&](std::string const& name) { return std::count(taken.begin(), taken.end(), name); };
-  auto const first_choice = taken;
   for (std::size_t i = 0; i < placed.size(); ++i) {
     if (!placed[i].endpoint->name.empty()) {
       continue;
     }
-    taken[i].clear();
-    bool const is_unique = std::count(first_choice.begin(), first_choice.end(), first_choice[i]) == 1;
-    auto const base = is_unique ? first_choice[i] : placed[i].conninfo.address();
+    bool const is_unique = count(short_names, short_names[i]) == 1;
+    auto const base = is_unique ? short_names[i] : placed[i].conninfo.address();
     auto name = base;
-    for (int n = 2; !is_unique && count(name) > 0; ++n) {
+    for (int n = 2; count(taken, name) > 0; ++n) {
       name = base + '#' + std::to_string(n);
     }
     taken[i] = name;

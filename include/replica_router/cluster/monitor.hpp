@@ -58,6 +58,9 @@ class Monitor {
     reap();
   }
 
+  /// What the loop runs on.
+  Backend const& backend() const { return backend_; }
+
   /// Makes the loop look again at what is due.
   void wake() { prober_.wake(); }
 

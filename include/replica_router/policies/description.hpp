@@ -1,4 +1,4 @@
-// What is this policy called, and does it demand anything? The same two questions for every policy, a user's own included.
+// What is a policy called, and does it demand anything? Two questions that every policy answers, a user's own too.
 #pragma once
 
 #include <concepts>

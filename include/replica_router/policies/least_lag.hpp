@@ -18,8 +18,8 @@ namespace replica_router {
 
 /// Two random choices among the replicas whose lag is within `tolerance` of the least; the less busy wins.
 ///
-/// The tolerance keeps the whole fleet from herding on the one replica that happens to be a millisecond ahead. An unknown
-/// lag never beats a known one; when all are unknown, all are equal.
+/// The tolerance keeps the whole fleet from herding on the one replica that happens to be a millisecond ahead.
+/// An unknown lag never beats a known one; when all are unknown, all are equal.
 class LeastLag {
  public:
   /// What a lag may exceed the least by, unless told otherwise.

@@ -12,7 +12,7 @@
 
 namespace replica_router {
 
-/// A random eligible replica, in proportion to weight. Needs no memory, so many short-lived processes spread evenly too.
+/// A random eligible replica, in proportion to weight. Has no memory, so many short-lived processes spread evenly too.
 class Random {
  public:
   /// The replica on which the request's entropy falls.

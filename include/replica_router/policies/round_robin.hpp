@@ -19,10 +19,10 @@ namespace replica_router {
 
 /// Each eligible replica in turn, in proportion to weight.
 ///
-/// While the same replicas are eligible, equal weights differ by at most one turn over any stretch; different weights keep
-/// within one turn of their exact shares from the beginning, and within a few from a moment when others left or returned.
-/// A replica that returns gets its turn, but does not catch up on those it missed; one that fails, so that the others are
-/// asked again, burdens them all alike.
+/// While the same replicas are eligible, equal weights differ by at most one turn over any stretch, whoever left and
+/// returned before. Different weights keep within one turn of their exact shares, counted from the beginning; a change
+/// of who is eligible shifts that by a few turns, once. A replica that returns gets a turn at once, but does not catch
+/// up on those it missed; one that fails, so that the others are asked again, burdens them all alike.
 /// Thread safety: any thread, without a lock.
 /// Source: Stoica and Abdel-Wahab, "Earliest Eligible Virtual Deadline First" (1995), for different weights.
 class RoundRobin {
@@ -116,7 +116,7 @@ class RoundRobin {
   /// first beginning, would serve a heavy replica several times in a row, and then all the light ones.
   static std::size_t first_due(std::span<Place> places) {
     constexpr auto unlimited = std::uint64_t{1} << 62;
-    // Who comes back is far behind for its weight. It counts as one turn behind the others, so it gets one turn at once.
+    // Who comes back is far behind for its weight. It counts as one turn behind the others: one turn is due at once.
     auto const average = average_behind(places, average_behind(places, unlimited));
     auto first = places.size();
     for (std::size_t i = 0; i < places.size(); ++i) {

@@ -19,7 +19,7 @@
 
 namespace replica_router {
 
-/// A read that follows a write in its session sees that write or later; `Inner` chooses among the replicas that have it.
+/// A read that follows a write in its session sees that write or later; `Inner` chooses among those that have it.
 ///
 /// For `window` after a commit reads go to the primary. That is a minimum, not a release: once it has passed, a replica
 /// still has to be proven to have the commit, however long that takes.

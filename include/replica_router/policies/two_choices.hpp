@@ -1,4 +1,4 @@
-// Which of two random replicas is less busy? Spreads load nearly evenly without herding everybody on the least busy one.
+// Which of two random replicas is less busy? Balances nearly as well as asking all, without herding on the best.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,9 @@ constexpr bool is_less_busy(ReplicaView const& a, ReplicaView const& b) {
   return std::uint64_t{a.in_flight} * weight_of(b) < std::uint64_t{b.in_flight} * weight_of(a);
 }
 
-/// Draws two different replicas by weight among those for which `is_candidate(index)` holds, and takes the less busy one;
-/// the first drawn when they are equally busy, the only one when there is one, nothing when there is none.
+/// The less busy of two different replicas, drawn by weight from those for which `is_candidate(index)` holds.
+///
+/// The first drawn when they are equally busy, the only one when there is just one, nothing when there is none.
 /// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001).
 template <class IsCandidate>
 std::optional<std::size_t> less_busy_of_two(std::uint64_t entropy, std::span<ReplicaView const> replicas,

@@ -72,10 +72,9 @@ inline bool is_shown(std::string_view keyword) {
   return std::find(shown.begin(), shown.end(), keyword) != shown.end();
 }
 
-/// Whether the value has run on into a password or a whole URI, which people would then see.
+/// Whether the value has run on into another keyword or a whole URI, and so perhaps into a password.
 inline bool swallows_another(std::string_view value) {
-  bool const has_keyword = value.find("pass") != std::string_view::npos && value.find('=') != std::string_view::npos;
-  return has_keyword || value.find("://") != std::string_view::npos;
+  return value.find('=') != std::string_view::npos || value.find("://") != std::string_view::npos;
 }
 
 /// The value, or three stars where people may not see it.
@@ -85,22 +84,22 @@ inline std::string shown_value(std::string_view keyword, std::string const& valu
 
 /// Why a URI that libpq would accept surely is not meant so; empty when nothing is wrong with it.
 ///
-/// Without its percent sign a `/` or `@` in a password makes libpq take the rest of the password for a host, port or
-/// database, all of which are shown to people.
+/// A `/` or `@` in a password, without its percent sign, makes libpq take the rest of the password for a host, port or
+/// database, all of which people see.
 inline std::string_view flaw_of_uri(std::string_view text) {
   if (!is_uri(text)) {
     return {};
   }
   text.remove_prefix(text.find("://") + 3);
-  auto const at_sign = text.find('@');
-  auto const slash = text.find('/');
-  if (at_sign != std::string_view::npos && at_sign < slash) {
+  if (auto const at_sign = text.find('@'); at_sign < text.find('/')) {
     text.remove_prefix(at_sign + 1);
   }
-  return text.substr(0, text.find('?')).find('@') == std::string_view::npos
-             ? std::string_view{}
-             : "the URI has an \"@\" that is not percent-encoded: in a user name, password, host or database write "
-               "\"@\" as %40 and \"/\" as %2F";
+  auto const place = text.substr(0, text.find('?'));
+  auto const database = place.substr(std::min(place.find('/'), place.size()));
+  bool const has_flaw = place.find('@') != std::string_view::npos || database.find(':') != std::string_view::npos;
+  return has_flaw ? "the URI has an \"@\", \":\" or \"/\" where none belongs: in a user name, password or database write "
+                    "them as %40, %3A and %2F"
+                  : std::string_view{};
 }
 
 /// libpq's reason for refusing a text, in words of ours: its own quote parts of the text, which can be a password.
