@@ -14,7 +14,7 @@
 #include "replica_router/cluster/view_list.hpp"
 #include "replica_router/errors.hpp"
 #include "replica_router/observe/explanation.hpp"
-#include "replica_router/pool/connect_failure.hpp"
+#include "replica_router/pool/begin_failure.hpp"
 #include "replica_router/routing_policy.hpp"
 
 namespace replica_router {

@@ -14,7 +14,7 @@
 #include "replica_router/errors.hpp"
 #include "replica_router/failure.hpp"
 #include "replica_router/observe/explanation.hpp"
-#include "replica_router/pool/connect_failure.hpp"
+#include "replica_router/pool/begin_failure.hpp"
 #include "replica_router/transaction_modes.hpp"
 #include "replica_router/write_options.hpp"
 

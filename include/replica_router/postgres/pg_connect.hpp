@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "replica_router/pool/connect_failure.hpp"
+#include "replica_router/pool/begin_failure.hpp"
 #include "replica_router/postgres/conninfo.hpp"
 #include "replica_router/postgres/sqlstate.hpp"
 #include "replica_router/time_point.hpp"

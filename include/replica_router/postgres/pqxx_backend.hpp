@@ -106,6 +106,8 @@ class PqxxBackend {
     // broken_connection in 7.10 although the connection lives.
     try {
       throw;
+    } catch (WriteFenced const&) {
+      return Failure::read_only;
     } catch (pqxx::in_doubt_error const&) {
       return Failure::statement;
     } catch (pqxx::statement_completion_unknown const&) {

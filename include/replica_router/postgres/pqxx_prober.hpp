@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "replica_router/pool/connect_failure.hpp"
+#include "replica_router/pool/begin_failure.hpp"
 #include "replica_router/postgres/conninfo.hpp"
 #include "replica_router/postgres/pg_connect.hpp"
 #include "replica_router/topology/probe_event.hpp"

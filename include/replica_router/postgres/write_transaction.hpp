@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "replica_router/causality/lsn.hpp"
 #include "replica_router/errors.hpp"
+#include "replica_router/pool/begin_failure.hpp"
 #include "replica_router/postgres/pg_connect.hpp"
 #include "replica_router/postgres/pqxx_compatibility.hpp"
 #include "replica_router/transaction_modes.hpp"
@@ -24,6 +26,14 @@ class WriteTransaction final : public CustomTransaction {
       : CustomTransaction{connection}, raw_{raw}, position_{position} {
     try {
       begin(options);
+    } catch (pqxx::sql_error const& error) {
+      end();
+      std::string_view const sqlstate{error.sqlstate()};
+      // A standby says 0A000 (feature_not_supported) to READ WRITE and to SERIALIZABLE.
+      if (sqlstate == "0A000" || sqlstate == "25006") {  // 25006 (read_only_sql_transaction)
+        throw WriteFenced{on_one_line(error.what())};
+      }
+      throw;
     } catch (...) {
       end();
       throw;

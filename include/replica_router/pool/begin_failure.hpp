@@ -1,4 +1,4 @@
-// Why could a connection not be made? The one error that every backend throws for it.
+// Why could a lease not begin? The errors that every backend throws before any statement of the user's has run.
 #pragma once
 
 #include <string>
@@ -18,6 +18,12 @@ class ConnectFailure : public Error {
 
  private:
   ProbeFailure kind_;
+};
+
+/// The node refused to begin a write, before any statement of the user's: it is not the primary, or no longer.
+class WriteFenced : public Error {
+ public:
+  using Error::Error;
 };
 
 }  // namespace replica_router
