@@ -30,7 +30,7 @@ testing::Cluster& shared_cluster() {
 
 PqxxConnection connection_to(ClusterNode& node, std::string const& more = {}) {
   PqxxBackend const backend;
-  return PqxxConnection{connect_until(backend.address_of(Endpoint{node.conninfo() + more}), backend.now() + 5s)};
+  return PqxxConnection{connect_until(backend.address_of(Endpoint{node.conninfo() + more}), backend.now() + 5s, [] { return false; })};
 }
 
 }  // namespace

@@ -17,7 +17,7 @@
 #include "replica_router/causality/lsn.hpp"
 #include "replica_router/endpoint.hpp"
 #include "replica_router/failure.hpp"
-#include "replica_router/pool/connect_failure.hpp"
+#include "replica_router/pool/begin_failure.hpp"
 #include "replica_router/time_point.hpp"
 #include "replica_router/topology/probe_event.hpp"
 #include "replica_router/transaction_modes.hpp"
@@ -347,10 +347,11 @@ class Backend {
   TimePoint now() const { return world_->now(); }
   std::uint64_t entropy() const { return world_->entropy(); }
   Address address_of(Endpoint const& endpoint) const { return {endpoint.name}; }
-  std::unique_ptr<Connection> connect(Address const& address, TimePoint deadline) const {
+  template <class Hopeless>
+  std::unique_ptr<Connection> connect(Address const& address, TimePoint deadline, Hopeless&& is_hopeless) const {
     auto& server = (*world_)[address.name];
     while (server.is_hung) {
-      if (now() >= deadline) {
+      if (now() >= deadline || is_hopeless()) {
         throw ConnectFailure{ProbeFailure::late, "no connection to " + address.name + " within the time allowed"};
       }
       world_->advance(std::chrono::milliseconds{1});

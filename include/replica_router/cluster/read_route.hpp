@@ -200,9 +200,7 @@ class ReadRoute {
   std::optional<Lease<Backend>> lease(NodeType& node, Purpose purpose) {
     auto const facts = node.facts.read();
     try {
-      auto& slot = node.pool.acquire(purpose, facts.epoch, deadline_, [&](TimePoint deadline) {
-        return backend_.connect(node.address, std::min(deadline, backend_.now() + options_.connect_timeout));
-      });
+      auto& slot = node.acquire(backend_, purpose, facts.epoch, deadline_, options_.connect_timeout);
       Lease<Backend> out{cluster_, node, slot, facts};
       if (!prepare(out, purpose)) {
         return std::nullopt;

@@ -111,11 +111,8 @@ class WriteRoute {
 
   std::optional<Lease<Backend>> begin_on(NodeType& node) {
     auto const facts = node.facts.read();
-    auto const& options = cluster_->options();
     try {
-      auto& slot = node.pool.acquire(Purpose::write, facts.epoch, deadline_, [&](TimePoint deadline) {
-        return backend_.connect(node.address, std::min(deadline, backend_.now() + options.connect_timeout));
-      });
+      auto& slot = node.acquire(backend_, Purpose::write, facts.epoch, deadline_, cluster_->options().connect_timeout);
       Lease<Backend> out{cluster_, node, slot, facts};
       try {
         cluster_->prepare_on(out.connection());

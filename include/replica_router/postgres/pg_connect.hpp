@@ -98,9 +98,12 @@ inline ConnectFailure failure_of_attempt(PGconn const* connection) {
   return ConnectFailure{probe_failure_of(sqlstate), on_one_line(std::move(reason))};
 }
 
-/// Connects, waiting no longer than `deadline` (resolution: milliseconds).
+/// Connects, waiting no longer than `deadline` (resolution: milliseconds), and giving up soon after `is_hopeless()`
+/// becomes true, as when the node was found to be dead meanwhile.
 /// Throws: `ConnectFailure` with libpq's reason.
-inline PgConnection connect_until(ConnInfo const& conninfo, TimePoint deadline) {
+template <class Hopeless>
+PgConnection connect_until(ConnInfo const& conninfo, TimePoint deadline, Hopeless&& is_hopeless) {
+  constexpr std::chrono::milliseconds slice{20};
   auto connection = start_connecting(conninfo);
   auto state = PGRES_POLLING_WRITING;
   while (state != PGRES_POLLING_OK) {
@@ -108,8 +111,11 @@ inline PgConnection connect_until(ConnInfo const& conninfo, TimePoint deadline) 
     if (now >= deadline) {
       throw ConnectFailure{ProbeFailure::late, "no connection to " + conninfo.address() + " within the time allowed"};
     }
+    if (is_hopeless()) {
+      throw ConnectFailure{ProbeFailure::late, "the node went down while a connection to " + conninfo.address() + " was made"};
+    }
     pollfd waited{PQsocket(connection.get()), static_cast<short>(state == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
-    if (poll(&waited, 1, poll_timeout(now, deadline)) < 0 && errno != EINTR) {
+    if (poll(&waited, 1, poll_timeout(now, std::min<TimePoint>(deadline, now + slice))) < 0 && errno != EINTR) {
       throw ConnectFailure{ProbeFailure::refused, "poll failed while connecting to " + conninfo.address()};
     }
     if (waited.revents == 0) {

@@ -86,9 +86,10 @@ class PqxxBackend {
     return address;
   }
 
-  /// Opens a connection. Throws: `ConnectFailure`.
-  std::unique_ptr<Connection> connect(Address const& address, TimePoint deadline) const {
-    return std::make_unique<Connection>(connect_until(address, deadline));
+  /// Opens a connection by `deadline`, or gives up soon after `is_hopeless()`. Throws: `ConnectFailure`.
+  template <class Hopeless>
+  std::unique_ptr<Connection> connect(Address const& address, TimePoint deadline, Hopeless&& is_hopeless) const {
+    return std::make_unique<Connection>(connect_until(address, deadline, is_hopeless));
   }
 
   /// The prober of a new monitor.
