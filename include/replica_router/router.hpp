@@ -177,7 +177,7 @@ class ReplicaRouter {
   TokenVerdict observe(std::string_view token) {
     auto const [verdict, position] = TokenDesk{*cluster(), backend()}.judge(token);
     if (position) {
-      scope_->must_see(*position);
+      scope_->must_see(*position, cluster()->facts());
     }
     return verdict;
   }
@@ -369,7 +369,7 @@ class ReplicaRouter {
   /// After a confirmed commit: the session must see it, and replicas are to be proven soon.
   static void committed(Shared& shared, CausalScope& scope, Lease<Backend> const& lease, std::optional<Lsn> lsn) {
     CausalPosition const position{lsn.value_or(Lsn{}), lsn ? lease.facts().timeline : 0, shared.backend.now()};
-    scope.must_see(position);
+    scope.must_see(position, shared.cluster.facts());
     if (lsn) {
       shared.cluster.nudge(position);
     }

@@ -297,8 +297,8 @@ class Prober {
         continue;
       }
       out.push_back({id, std::nullopt, {},
-                     {server.is_in_recovery, server.position, server.timeline, server.system_identifier, probe.asked_at,
-                      std::chrono::microseconds{200}}});
+                     {server.is_in_recovery, server.position, server.timeline, true, server.system_identifier, probe.asked_at,
+                      std::chrono::microseconds{200}, Lsn{}, Duration{}}});
     }
     return out;
   }

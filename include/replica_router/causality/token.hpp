@@ -40,7 +40,7 @@ struct Token {
 
   /// Reads what `text()` writes, to the letter; nothing for any other text, however similar.
   static std::optional<Token> parse(std::string_view text) {
-    if (text.size() > longest_text || !text.starts_with(prefix)) {
+    if (!text.starts_with(prefix)) {
       return std::nullopt;
     }
     auto rest = text.substr(prefix.size());

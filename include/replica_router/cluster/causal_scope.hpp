@@ -9,6 +9,7 @@
 #include "replica_router/time_point.hpp"
 #include "replica_router/topology/node_facts.hpp"
 #include "replica_router/topology/published.hpp"
+#include "replica_router/topology/topology.hpp"
 
 namespace replica_router {
 
@@ -18,6 +19,7 @@ struct CausalState {
   TimePoint last_read_at = never;     ///< when the last read ended; `never` before the first
   NodeId last_read_node = no_node;    ///< where it ran
   std::uint32_t last_read_epoch = 0;  ///< that node's epoch then
+  TimePoint read_before_at = never;   ///< when the last read on any other node had ended
 };
 
 /// One causal scope. Reading it takes no lock.
@@ -37,11 +39,11 @@ class CausalScope {
   /// What the session has seen.
   CausalState state() const { return state_.read(); }
 
-  /// The session has written, or has learned of a write that it must see.
-  void must_see(CausalPosition const& position) {
+  /// The session has written, or has learned of a write that it must see; `cluster` is what is known by now.
+  void must_see(CausalPosition const& position, ClusterFacts const& cluster) {
     std::lock_guard guard{writing_};
     auto state = state_.read();
-    state.last_commit = later_of(state.last_commit, position);
+    state.last_commit = later_of(resolved(state.last_commit, cluster), position);
     state_.publish(state);
   }
 
@@ -50,6 +52,9 @@ class CausalScope {
     std::lock_guard guard{writing_};
     auto state = state_.read();
     if (now >= state.last_read_at) {
+      if (node != state.last_read_node || epoch != state.last_read_epoch) {
+        state.read_before_at = state.last_read_at;
+      }
       state.last_read_at = now;
       state.last_read_node = node;
       state.last_read_epoch = epoch;

@@ -151,6 +151,14 @@ class Cluster {
     return std::forward<Look>(look)(topology_);
   }
 
+  /// A replica told, outside the probes, how far it has replayed; published only when it is news.
+  void replayed(NodeId id, std::uint32_t epoch, Lsn position, TimePoint asked_at) {
+    std::lock_guard guard{mutex_};
+    if (topology_.replayed(id, epoch, position, asked_at)) {
+      publish();
+    }
+  }
+
   /// Somebody reads or writes at `now`: probing goes at its full pace for a while.
   void demand(TimePoint now) {
     auto const last = demanded_at_.load(std::memory_order_relaxed);

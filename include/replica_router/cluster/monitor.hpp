@@ -33,24 +33,30 @@ class Monitor {
     auto const now = backend_.now();
     auto next = std::min(until, now + std::chrono::seconds{1});
     std::vector<NodeId> due;
+    std::vector<NodeId> removed;
     cluster_.schedule([&](Topology& topology) {
       topology.demand(cluster_.demanded_at());
       for (NodeId id = 0; id < topology.size(); ++id) {
         auto const at = topology.due(id, now);
-        if (at <= now) {
+        if (!topology.is_member(id)) {
+          removed.push_back(id);
+        } else if (at <= now) {
           topology.asked(id, now);
           due.push_back(id);
         } else {
           next = std::min(next, at);
         }
       }
+      cluster_.sleeps_until(next);  // under the lock: whoever nudges later sees it, and wakes us
     });
+    for (auto const id : removed) {
+      prober_.forget(id);
+    }
     for (auto const id : due) {
       if (auto const* node = node_of(id)) {
         prober_.ask(id, node->address, now, now + options.probe_timeout, options.probe_interval);
       }
     }
-    cluster_.sleeps_until(next);
     auto const events = prober_.wait(next);
     if (!events.empty()) {
       take_in(events);

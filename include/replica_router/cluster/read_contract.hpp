@@ -47,6 +47,8 @@ inline ReadContract contract_for(ReadOptions const& read, Options const& default
     out.last_node = session.last_read_node;
     out.last_epoch = session.last_read_epoch;
     out.demand_elsewhere.as_of = std::max(out.demand.as_of, session.last_read_at);
+    // A concurrent read may have ended on another node just before: its data is a floor for the last node too.
+    out.demand.as_of = std::max(out.demand.as_of, session.read_before_at);
   }
   return out;
 }

@@ -252,7 +252,7 @@ class ReadRoute {
     try {
       auto const asked_at = backend_.now();
       auto const position = out->connection().replayed();
-      cluster_->update([&](Topology& topology) { topology.replayed(node->id, position, asked_at); });
+      cluster_->replayed(node->id, out->facts().epoch, position, asked_at);
     } catch (...) {
       if (!backend_.failure_in_flight(out->connection())) {
         throw;

@@ -24,14 +24,24 @@ class TokenDesk {
   TokenDesk(Cluster<Backend>& cluster, Backend const& backend) : cluster_{cluster}, backend_{backend} {}
 
   /// The text for a session's position; empty when it has written nothing.
-  /// Throws: `NoPrimaryAvailable` when the position was not captured and no sample of the primary comes in time.
+  /// Throws: `NoPrimaryAvailable` when the position was not captured and no sample of the primary comes in time; `Error`
+  /// when the server does not tell what a token is made of.
   std::string issue(CausalPosition const& position) const {
     if (position.at == never) {
       return {};
     }
     auto facts = cluster_.facts();
+    auto const text_for = [&](std::uint32_t timeline, Lsn lsn) {
+      auto text = Token{facts.system_identifier, timeline, lsn}.text();
+      if (text.empty()) {
+        throw Error{
+            "no token: the cluster's system identifier or timeline is unknown, because the server refuses "
+            "pg_control_system() or pg_walfile_name() to this user; grant EXECUTE on them"};
+      }
+      return text;
+    };
     if (position.lsn) {
-      return Token{facts.system_identifier, position.timeline, position.lsn}.text();
+      return text_for(position.timeline, position.lsn);
     }
     facts = sampled_since(position.at);
     if (facts.position_at < position.at || facts.primary == no_node) {
@@ -39,7 +49,7 @@ class TokenDesk {
           "the position of the session's last write was not captured, and the primary cannot be asked now; set "
           "Options::capture_tokens = CaptureTokens::always, or try again"};
     }
-    return Token{facts.system_identifier, facts.timeline, facts.position}.text();
+    return text_for(facts.timeline, facts.position);
   }
 
   /// What a token from outside is, and the position it stands for where it is good for anything.
@@ -53,24 +63,27 @@ class TokenDesk {
     }
     auto const now = backend_.now();
     auto facts = cluster_.facts();
-    bool const is_newer = token->timeline > facts.timeline || token->lsn.before_page_header() > facts.position;
-    if (facts.position_at == never || (is_newer && token->timeline >= facts.timeline)) {
+    auto const is_foreign = [&] {
+      return facts.system_identifier != 0 && facts.system_identifier != token->system_identifier;
+    };
+    auto const is_newer = [&] {
+      return token->timeline > facts.timeline ||
+             (token->timeline == facts.timeline && token->lsn.before_page_header() > facts.position);
+    };
+    if (!is_foreign() && is_newer()) {
       facts = sampled_since(now);
     }
-    CausalPosition const position{token->lsn, token->timeline, now};
-    if (facts.system_identifier != 0 && facts.system_identifier != token->system_identifier) {
+    if (is_foreign()) {
       return {TokenVerdict::of_another_cluster, std::nullopt};
-    }
-    if (facts.position_at < now && is_newer) {
-      return {TokenVerdict::accepted, position};  // the primary cannot be asked: nothing speaks against it
     }
     if (token->timeline < facts.timeline) {
       return {TokenVerdict::before_failover, CausalPosition{Lsn{}, 0, now}};
     }
-    if (token->timeline > facts.timeline || token->lsn.before_page_header() > facts.position) {
+    // Where the primary cannot be asked nothing speaks against the token.
+    if (is_newer() && facts.position_at >= now) {
       return {TokenVerdict::ahead_of_primary, std::nullopt};
     }
-    return {TokenVerdict::accepted, position};
+    return {TokenVerdict::accepted, CausalPosition{token->lsn, token->timeline, now}};
   }
 
  private:

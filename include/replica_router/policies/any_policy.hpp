@@ -9,7 +9,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 #include "replica_router/causality/freshness.hpp"
@@ -44,10 +43,8 @@ class AnyPolicy {
 
   /// Holds `policy`.
   template <class Policy>
-    requires(!std::same_as<std::remove_cvref_t<Policy>, AnyPolicy> && RoutingPolicy<std::remove_cvref_t<Policy>> &&
-             std::constructible_from<std::remove_cvref_t<Policy>, Policy>)
-  explicit AnyPolicy(Policy&& policy)
-      : held_{std::make_unique<Held<std::remove_cvref_t<Policy>>>(std::forward<Policy>(policy))} {}
+    requires(!std::same_as<Policy, AnyPolicy> && RoutingPolicy<Policy>)
+  explicit AnyPolicy(Policy policy) : held_{std::make_unique<Held<Policy>>(std::move(policy))} {}
 
   /// The policy that `text` describes.
   /// Throws: ConfigError that quotes the text, marks what is wrong, and says what is allowed.
@@ -90,8 +87,7 @@ class AnyPolicy {
 
   template <class Policy>
   struct Held final : Base {
-    template <class From>
-    explicit Held(From&& from) : policy{std::forward<From>(from)} {}
+    explicit Held(Policy&& from) : policy{std::move(from)} {}
     std::optional<std::size_t> choose(ReadRequest const& request, std::span<ReplicaView const> eligible) override {
       return policy.choose(request, eligible);
     }
@@ -115,7 +111,7 @@ class AnyPolicy {
 inline AnyPolicy AnyPolicy::parse(std::string_view text) { return detail::PolicyMaker<AnyPolicy>{text}.make(); }
 
 inline AnyPolicy AnyPolicy::from_environment(char const* variable) {
-  auto const* const text = std::getenv(variable);
+  auto const* const text = std::getenv(variable);  // NOLINT(concurrency-mt-unsafe): told to the caller above
   if (text == nullptr || *text == '\0') {
     return AnyPolicy{};
   }

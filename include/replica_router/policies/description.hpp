@@ -11,7 +11,9 @@ namespace replica_router {
 /// The policy's text form, for messages and configuration: its `text()`, else its `name()`, else `custom`.
 template <RoutingPolicy Policy>
 std::string text_of(Policy const& policy) {
-  if constexpr (requires { { policy.text() } -> std::convertible_to<std::string>; }) {
+  if constexpr (requires {
+                  { policy.text() } -> std::convertible_to<std::string>;
+                }) {
     return policy.text();
   } else if constexpr (requires { std::string(policy.name()); }) {
     return std::string(policy.name());
@@ -25,7 +27,9 @@ std::string text_of(Policy const& policy) {
 /// A policy that only passes on another's contract says so itself, with `bool demands_freshness() const`.
 template <RoutingPolicy Policy>
 bool demands_freshness(Policy const& policy) {
-  if constexpr (requires { { policy.demands_freshness() } -> std::same_as<bool>; }) {
+  if constexpr (requires {
+                  { policy.demands_freshness() } -> std::same_as<bool>;
+                }) {
     return policy.demands_freshness();
   } else {
     return DemandingPolicy<Policy>;

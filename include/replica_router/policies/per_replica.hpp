@@ -44,9 +44,7 @@ class PerReplica {
 
   /// The number of the replica `id`.
   /// Throws: UsageError for an id of `capacity` or more.
-  std::atomic<Number>& at(std::size_t id) {
-    return id < inline_ids ? first_[id] : in_block(id);
-  }
+  std::atomic<Number>& at(std::size_t id) { return id < inline_ids ? first_[id] : in_block(id); }
 
  private:
   using Cell = std::atomic<Number>;

@@ -23,38 +23,54 @@
 #include "replica_router/policies/within_staleness.hpp"
 #include "replica_router/time_point.hpp"
 
-namespace replica_router {
-
-namespace detail {
+namespace replica_router::detail {
 
 /// One kind of policy that a text can ask for. `Any` holds any of them.
 template <class Any>
 struct PolicyForm {
   std::string_view name;
-  std::string_view form;       // how it is written, for messages; [what may be left out]
-  std::string_view parameter;  // the name of its only parameter; empty when it has none
-  bool wraps_a_policy;
-  bool needs_the_parameter;
+  std::string_view form;  // how it is written, for messages; [what may be left out]
+  bool wraps_a_policy = false;
+  std::string_view parameter{};  // the name of its only parameter; empty when it has none
+  bool needs_the_parameter = false;
   Any (*make)(std::optional<Any> inner, std::optional<Duration> value);
 };
 
 template <class Any>
-inline constexpr std::array<PolicyForm<Any>, 8> policy_forms{
-    {{"round-robin", "round-robin", "", false, false, [](auto, auto) { return Any{RoundRobin{}}; }},
-     {"random", "random", "", false, false, [](auto, auto) { return Any{Random{}}; }},
-     {"least-in-flight", "least-in-flight", "", false, false, [](auto, auto) { return Any{LeastInFlight{}}; }},
-     {"least-lag", "least-lag[(tolerance=500ms)]", "tolerance", false, false,
-      [](auto, auto value) { return Any{LeastLag{value.value_or(LeastLag::default_tolerance)}}; }},
-     {"lowest-latency", "lowest-latency[(window=5ms)]", "window", false, false,
-      [](auto, auto value) { return Any{LowestLatency{value.value_or(LowestLatency::default_window)}}; }},
-     {"prefer-zone", "prefer-zone(<policy>)", "", true, false,
-      [](auto inner, auto) { return Any{PreferZone{std::move(inner).value()}}; }},
-     {"sticky", "sticky(<policy>[, window=2s])", "window", true, false,
-      [](auto inner, auto value) {
-        return Any{StickyAfterWrite{std::move(inner).value(), value.value_or(Duration::zero())}};
-      }},
-     {"within-staleness", "within-staleness(<policy>, bound=1s)", "bound", true, true,
-      [](auto inner, auto value) { return Any{WithinStaleness{value.value(), std::move(inner).value()}}; }}}};
+inline constexpr std::array<PolicyForm<Any>, 8> policy_forms{{
+    {.name = "round-robin", .form = "round-robin", .make = [](auto, auto) { return Any{RoundRobin{}}; }},
+    {.name = "random", .form = "random", .make = [](auto, auto) { return Any{Random{}}; }},
+    {.name = "least-in-flight", .form = "least-in-flight", .make = [](auto, auto) { return Any{LeastInFlight{}}; }},
+    {.name = "least-lag",
+     .form = "least-lag[(tolerance=500ms)]",
+     .parameter = "tolerance",
+     .make = [](auto, auto value) { return Any{value ? LeastLag{*value} : LeastLag{}}; }},
+    {.name = "lowest-latency",
+     .form = "lowest-latency[(window=5ms)]",
+     .parameter = "window",
+     .make = [](auto, auto value) { return Any{value ? LowestLatency{*value} : LowestLatency{}}; }},
+    {.name = "prefer-zone",
+     .form = "prefer-zone(<policy>)",
+     .wraps_a_policy = true,
+     .make = [](auto inner, auto) { return Any{PreferZone{std::move(inner).value()}}; }},
+    {.name = "sticky",
+     .form = "sticky(<policy>[, window=2s])",
+     .wraps_a_policy = true,
+     .parameter = "window",
+     .make =
+         [](auto inner, auto value) {
+           return Any{StickyAfterWrite{std::move(inner).value(), value.value_or(Duration::zero())}};
+         }},
+    {.name = "within-staleness",
+     .form = "within-staleness(<policy>, bound=1s)",
+     .wraps_a_policy = true,
+     .parameter = "bound",
+     .needs_the_parameter = true,
+     .make =
+         [](auto inner, auto value) {
+           return Any{WithinStaleness{value.value(), std::move(inner).value()}};
+         }},
+}};
 
 /// Makes the policy that a text asks for.
 template <class Any>
@@ -74,8 +90,8 @@ class PolicyMaker {
     }
     auto const value = parse_duration(parameter->value);
     if (!value) {
-      reader_.refuse(parameter->value, "a duration is a whole number with one of " + std::string(duration_units) +
-                                           ", such as 250ms");
+      reader_.refuse(parameter->value,
+                     "a duration is a whole number with one of " + std::string(duration_units) + ", such as 250ms");
     }
     try {
       return form.make(std::move(inner), value);
@@ -144,6 +160,4 @@ class PolicyMaker {
   PolicyTextReader reader_;
 };
 
-}  // namespace detail
-
-}  // namespace replica_router
+}  // namespace replica_router::detail

@@ -60,7 +60,8 @@ class PolicyTextReader {
   /// Shortened, and without anything that could disturb a terminal or a log.
   static std::string printable(std::string_view text, std::size_t longest) {
     std::string out(text.substr(0, longest));
-    std::ranges::replace_if(out, [](char c) { return c < ' ' || c > '~'; }, '?');
+    std::ranges::replace_if(
+        out, [](char c) { return c < ' ' || c > '~'; }, '?');
     return text.size() > longest ? out + "..." : out;
   }
 

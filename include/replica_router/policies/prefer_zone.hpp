@@ -22,7 +22,9 @@ namespace replica_router {
 template <RoutingPolicy Inner = LeastLag>
 class PreferZone {
  public:
-  PreferZone() requires std::default_initializable<Inner> = default;
+  PreferZone()
+    requires std::default_initializable<Inner>
+  = default;
   explicit PreferZone(Inner inner) : inner_{std::move(inner)} {}
 
   /// The inner policy's choice among the replicas at hand.
@@ -55,7 +57,11 @@ class PreferZone {
   }
 
   /// The inner policy's demand.
-  Freshness contract(ReadRequest const& request) requires DemandingPolicy<Inner> { return inner_.contract(request); }
+  Freshness contract(ReadRequest const& request)
+    requires DemandingPolicy<Inner>
+  {
+    return inner_.contract(request);
+  }
 
   /// Whether the inner policy demands anything.
   bool demands_freshness() const { return replica_router::demands_freshness(inner_); }

@@ -26,7 +26,9 @@ namespace replica_router {
 template <RoutingPolicy Inner = LeastLag>
 class StickyAfterWrite {
  public:
-  StickyAfterWrite() requires std::default_initializable<Inner> = default;
+  StickyAfterWrite()
+    requires std::default_initializable<Inner>
+  = default;
   /// Throws: ConfigError when `window` is negative.
   explicit StickyAfterWrite(Inner inner, Duration window = Duration::zero())
       : inner_{std::move(inner)}, window_{window} {

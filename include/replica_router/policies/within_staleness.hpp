@@ -40,9 +40,7 @@ class WithinStaleness {
   }
 
   /// The policy's text form.
-  std::string text() const {
-    return "within-staleness(" + text_of(inner_) + ", bound=" + duration_text(bound_) + ")";
-  }
+  std::string text() const { return "within-staleness(" + text_of(inner_) + ", bound=" + duration_text(bound_) + ")"; }
 
  private:
   Duration bound_;

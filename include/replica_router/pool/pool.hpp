@@ -66,18 +66,26 @@ class Pool {
   /// meanwhile; whatever `open` throws.
   template <class Open>
   Slot& acquire(Purpose purpose, std::uint32_t epoch, TimePoint deadline, Open&& open) {
-    Discarded discarded;
+    Closing closing{*this};
     std::unique_lock lock{mutex_};
     if (is_closed_) {
       throw PoolInterrupted{};
     }
+    auto const aborts_before = aborts_;
     // No queue is jumped: whoever waits and could be served has been served before this lock was given back.
-    Slot* slot = take(purpose, epoch, discarded);
+    Slot* slot = take(purpose, epoch, closing);
+    while (slot == nullptr && !closing.empty()) {
+      // Room is made by closing what is spent.
+      lock.unlock();
+      closing.run();
+      lock.lock();
+      slot = take(purpose, epoch, closing);
+    }
     if (slot == nullptr) {
       slot = wait(lock, purpose, deadline);
     }
     lock.unlock();
-    discarded.clear();
+    closing.run();
     if (slot->connection && (slot->epoch != epoch || !slot->connection->is_usable())) {
       std::unique_ptr<Connection> stale;
       std::lock_guard guard{mutex_};  // abort_leased() may look at any moment
@@ -88,6 +96,9 @@ class Pool {
         auto fresh = open(deadline);
         auto const now = backend_.now();
         std::lock_guard guard{mutex_};
+        if (aborts_ != aborts_before) {
+          throw PoolInterrupted{};  // nobody would abort a statement on it any more
+        }
         slot->connection = std::move(fresh);
         slot->epoch = epoch;
         slot->expires_at = now + lifetime();
@@ -121,38 +132,38 @@ class Pool {
 
   /// Closes what has been idle or alive for too long, or is of an older epoch.
   void reap(std::uint32_t epoch) {
-    Discarded discarded;
+    Closing closing{*this};
     auto const now = backend_.now();
     std::lock_guard guard{mutex_};
     for (std::size_t i = 0; i < idle_.size();) {
       if (is_spent(*idle_[i], epoch, now)) {
-        discarded.push_back(remove(*idle_[i]));
+        closing.add(*idle_[i]);
         idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
       } else {
         ++i;
       }
     }
-    serve_waiters();
   }
 
   /// The node is proven dead: statements under way fail at once, waiters are sent elsewhere, idle connections go.
   void abort_leased() {
-    Discarded discarded;
+    Closing closing{*this};
     std::lock_guard guard{mutex_};
+    ++aborts_;
     for (auto& slot : slots_) {
       if (slot->is_leased && slot->connection) {
         slot->connection->abort();
       }
     }
-    interrupt(discarded);
+    interrupt(closing);
   }
 
   /// The node was removed: nothing is leased any more, what is out is closed when it returns.
   void close() {
-    Discarded discarded;
+    Closing closing{*this};
     std::lock_guard guard{mutex_};
     is_closed_ = true;
-    interrupt(discarded);
+    interrupt(closing);
   }
 
   /// How many connections are leased now.
@@ -166,7 +177,34 @@ class Pool {
   }
 
  private:
-  using Discarded = std::vector<std::unique_ptr<Slot>>;  // closed when it goes out of scope, after the lock
+  /// Slots taken out of use under the lock and closed after it; each keeps its place until its connection is closed, so
+  /// that no server ever sees more than the maximum.
+  class Closing {
+   public:
+    explicit Closing(Pool& pool) : pool_{pool} {}
+    Closing(Closing const&) = delete;
+    Closing& operator=(Closing const&) = delete;
+    ~Closing() { run(); }
+    void add(Slot& slot) { slots_.push_back(&slot); }
+    bool empty() const { return slots_.empty(); }
+    void run() {
+      for (auto* slot : slots_) {
+        slot->connection.reset();
+      }
+      if (!slots_.empty()) {
+        std::lock_guard guard{pool_.mutex_};
+        for (auto* slot : slots_) {
+          pool_.remove(*slot);
+        }
+        slots_.clear();
+        pool_.serve_waiters();
+      }
+    }
+
+   private:
+    Pool& pool_;
+    std::vector<Slot*> slots_;
+  };
 
   struct Waiter {
     explicit Waiter(Purpose wanted) : purpose{wanted} {}
@@ -185,7 +223,7 @@ class Pool {
   }
 
   /// An idle connection, the one used last first, or room for a new one; nothing when there is neither.
-  Slot* take(Purpose purpose, std::uint32_t epoch, Discarded& discarded) {
+  Slot* take(Purpose purpose, std::uint32_t epoch, Closing& closing) {
     if (!may_lease(purpose)) {
       return nullptr;
     }
@@ -197,7 +235,7 @@ class Pool {
         count_in(*slot, purpose, now, std::this_thread::get_id());
         return slot;
       }
-      discarded.push_back(remove(*slot));
+      closing.add(*slot);
     }
     if (slots_.size() >= limits_.max_connections) {
       return nullptr;
@@ -266,29 +304,25 @@ class Pool {
     in_flight_.fetch_sub(1, std::memory_order_relaxed);
   }
 
-  std::unique_ptr<Slot> remove(Slot& slot) {
-    auto const at = std::find_if(slots_.begin(), slots_.end(), [&](auto const& own) { return own.get() == &slot; });
-    auto owned = std::move(*at);
-    slots_.erase(at);
-    return owned;
+  void remove(Slot& slot) {
+    slots_.erase(std::find_if(slots_.begin(), slots_.end(), [&](auto const& own) { return own.get() == &slot; }));
   }
 
   void drop(Slot& slot) {
-    std::unique_ptr<Slot> dropped;
+    Closing closing{*this};
     std::lock_guard guard{mutex_};
     count_out(slot);
-    dropped = remove(slot);
-    serve_waiters();
+    closing.add(slot);
   }
 
-  void interrupt(Discarded& discarded) {
+  void interrupt(Closing& closing) {
     for (auto* waiter : waiters_) {
       waiter->is_interrupted = true;
       waiter->ready.notify_one();
     }
     waiters_.clear();
     for (auto* slot : idle_) {
-      discarded.push_back(remove(*slot));
+      closing.add(*slot);
     }
     idle_.clear();
   }
@@ -324,6 +358,7 @@ class Pool {
   std::vector<Slot*> idle_;
   std::deque<Waiter*> waiters_;
   std::size_t leased_reads_ = 0;
+  std::uint64_t aborts_ = 0;
   std::atomic<std::uint32_t> in_flight_{0};
   std::uint64_t spread_ = reinterpret_cast<std::uintptr_t>(this);
   bool is_closed_ = false;

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -24,20 +25,26 @@
 namespace replica_router {
 
 /// How the health question is put; a server that refuses or lacks a function is asked the next form.
-/// The position is taken after the role: recovery can end between the two, but it cannot begin again.
+/// The position is taken after the role: recovery can end between the two, but it cannot begin again. A replica's timeline
+/// is its WAL receiver's, which only `pg_read_all_stats` may see; else its last checkpoint's, which lags behind.
 inline constexpr std::array probe_questions{
     "SELECT pg_is_in_recovery(), "
     "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, "
     "CASE WHEN pg_is_in_recovery() "
-    "THEN COALESCE((SELECT received_tli FROM pg_stat_wal_receiver), (SELECT timeline_id FROM pg_control_checkpoint())) "
-    "ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END",
+    "THEN (SELECT received_tli FROM pg_stat_wal_receiver) "
+    "ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END, "
+    "CASE WHEN pg_is_in_recovery() AND (SELECT received_tli FROM pg_stat_wal_receiver) IS NULL "
+    "THEN (SELECT timeline_id FROM pg_control_checkpoint()) END, "
+    "CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END",
     "SELECT pg_is_in_recovery(), "
-    "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, NULL",
-    "SELECT pg_is_in_recovery(), NULL, NULL",
+    "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, NULL, NULL, "
+    "CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END",
+    "SELECT pg_is_in_recovery(), NULL, NULL, NULL, NULL",
 };
 
-/// Asks for the cluster's identity, once a connection.
-inline constexpr char const* identity_question = "SELECT system_identifier FROM pg_control_system()";
+/// Asks for what does not change while the server runs, once a connection.
+inline constexpr char const* identity_question =
+    "SELECT system_identifier, (SELECT setting FROM pg_settings WHERE name = 'wal_writer_delay') FROM pg_control_system()";
 
 /// Probes any number of nodes from one thread without ever waiting for one of them alone.
 ///
@@ -68,6 +75,9 @@ class PqxxProber {
       probes_.resize(id + 1);
     }
     Probe& probe = probes_[id];
+    if (probe.conninfo != &conninfo) {
+      probe = Probe{};  // the number is another node's now
+    }
     probe.conninfo = &conninfo;
     probe.asked_at = now;
     probe.late_at = late_at;
@@ -128,15 +138,19 @@ class PqxxProber {
     Duration late_every{};
     std::size_t question = 0;  ///< the form of the question that this server answers
     std::uint64_t system_identifier = 0;
+    Duration flush_delay{};
     std::uint32_t timeline = 0;  ///< the highest seen on this connection: a running server never goes back
   };
 
   void connect(Probe& probe, NodeId id) {
     try {
-      probe.connection = start_connecting(*probe.conninfo);
+      auto conninfo = *probe.conninfo;
+      conninfo.add_server_setting("statement_timeout", "0");  // the probe has its own, and it is no error of the node's
+      probe.connection = start_connecting(conninfo);
       probe.phase = Phase::connecting;
       probe.wants = POLLOUT;
       probe.system_identifier = 0;
+      probe.flush_delay = {};
       probe.timeline = 0;
       probe.question = 0;
     } catch (ConnectFailure const& failure) {
@@ -158,13 +172,15 @@ class PqxxProber {
     flush(probe, id);
   }
 
-  void flush(Probe& probe, NodeId id) {
+  /// False when the connection was lost on the way; another may stand in its place then.
+  bool flush(Probe& probe, NodeId id) {
     int const left = PQflush(probe.connection.get());
     if (left < 0) {
       lose(probe, id);
-    } else {
-      probe.wants = static_cast<short>(left > 0 ? POLLIN | POLLOUT : POLLIN);
+      return false;
     }
+    probe.wants = static_cast<short>(left > 0 ? POLLIN | POLLOUT : POLLIN);
+    return true;
   }
 
   void poll_sockets(TimePoint until) {
@@ -228,8 +244,7 @@ class PqxxProber {
     if (probe.phase == Phase::ready) {
       return;  // a notice or a changed parameter
     }
-    flush(probe, id);
-    if (!probe.connection || PQisBusy(connection) != 0) {
+    if (!flush(probe, id)) {
       return;
     }
     while (PQisBusy(connection) == 0) {
@@ -243,6 +258,15 @@ class PqxxProber {
     }
   }
 
+  /// Whether the server refused or lacks a function, rather than failed to run it.
+  static bool is_refusal_of_a_fact(std::string_view sqlstate) {
+    return sqlstate == "42883"      // undefined_function
+           || sqlstate == "42501"   // insufficient_privilege
+           || sqlstate == "42P01"   // undefined_table
+           || sqlstate == "42703"   // undefined_column
+           || sqlstate == "0A000";  // feature_not_supported
+  }
+
   /// A whole answer has arrived.
   void take(Probe& probe, NodeId id, PGresult const* result) {
     bool const is_answer = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
@@ -253,13 +277,14 @@ class PqxxProber {
     if (probe.phase == Phase::identifying) {
       if (is_answer) {
         probe.system_identifier = std::strtoull(PQgetvalue(result, 0, 0), nullptr, 10);
+        probe.flush_delay = 3 * std::chrono::milliseconds{std::strtol(PQgetvalue(result, 0, 1), nullptr, 10)};
       }
       probe.phase = Phase::ready;
       send(probe, id);
       return;
     }
     if (!is_answer) {
-      if (probe.question + 1 < probe_questions.size()) {
+      if (is_refusal_of_a_fact(sqlstate_of(result)) && probe.question + 1 < probe_questions.size()) {
         ++probe.question;  // a fact that the server refuses is unknown; it does not fail the probe
         probe.phase = Phase::ready;
         send(probe, id);
@@ -273,10 +298,17 @@ class PqxxProber {
     if (PQgetisnull(result, 0, 1) == 0) {
       out.position = Lsn::parse(PQgetvalue(result, 0, 1)).value_or(Lsn{});
     }
-    if (PQgetisnull(result, 0, 2) == 0) {
-      probe.timeline = std::max(probe.timeline,
-                                static_cast<std::uint32_t>(std::strtoul(PQgetvalue(result, 0, 2), nullptr, 10)));
+    out.is_timeline_certain = PQgetisnull(result, 0, 2) == 0;
+    for (int const column : {2, 3}) {
+      if (PQgetisnull(result, 0, column) == 0) {
+        probe.timeline = std::max(
+            probe.timeline, static_cast<std::uint32_t>(std::strtoul(PQgetvalue(result, 0, column), nullptr, 10)));
+      }
     }
+    if (PQgetisnull(result, 0, 4) == 0) {
+      out.flushed = Lsn::parse(PQgetvalue(result, 0, 4)).value_or(Lsn{});
+    }
+    out.flush_delay = probe.flush_delay;
     out.timeline = probe.timeline;
     out.system_identifier = probe.system_identifier;
     out.asked_at = probe.sent_at;

@@ -77,9 +77,8 @@ constexpr Verdict judge(NodeFacts const& facts, Freshness const& demand, Duratio
   if (demand.placement == Placement::primary_only) {
     return Verdict::placement;
   }
-  // Where no primary was ever heard of there is no position to be behind: reads outlive the primary, also at start.
-  bool const primary_ever_known = facts.primary_timeline != 0;
-  if (primary_ever_known && facts.lag > max_lag) {
+  // Where no position of a primary was ever known there is none to be behind: reads outlive the primary, also at start.
+  if (facts.is_measured && facts.lag > max_lag) {
     return Verdict::behind_max_lag;
   }
   if (!has_position(facts, demand.position)) {

@@ -76,6 +76,7 @@ struct NodeFacts {
   Health health = Health::unknown;
   Role role = Role::unknown;
   Lineage lineage = Lineage::unknown;
+  bool is_measured = false;      ///< a position of the primary is known to measure `lag` against
 };
 static_assert(std::is_trivially_copyable_v<NodeFacts>);
 

@@ -22,6 +22,7 @@ struct RoleEvidence {
   bool is_known = false;                ///< it has answered since it was last down
   bool is_in_recovery = false;          ///< it is a standby
   std::uint32_t timeline = 0;           ///< zero when unknown
+  bool is_timeline_certain = true;      ///< false where a replica may follow a later one by now
   std::uint64_t system_identifier = 0;  ///< zero when unknown
   RoleHint hint = RoleHint::replica;
 };

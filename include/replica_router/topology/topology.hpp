@@ -26,6 +26,14 @@ struct ClusterFacts {
   bool is_split = false;                ///< two writable nodes that cannot be told apart
 };
 
+/// A position by what is known by now: once the primary was sampled after it, the sample stands for it, however its own
+/// log position was lost (it was not captured) or went out of use (a failover).
+constexpr CausalPosition resolved(CausalPosition const& position, ClusterFacts const& cluster) {
+  bool const is_usable = position.lsn && position.timeline == cluster.timeline;
+  bool const is_sampled = position.at != never && cluster.position_at >= position.at && cluster.timeline != 0;
+  return is_usable || !is_sampled ? position : CausalPosition{cluster.position, cluster.timeline, position.at};
+}
+
 /// The limits and intervals that `Topology` works by.
 struct TopologyLimits {
   HealthLimits health{};
@@ -83,17 +91,22 @@ class Topology {
     nodes_[id].is_suspect = false;
   }
 
-  /// A probe was answered at `now`.
+  /// A probe was answered at `now`. An answer that nobody waits for is another node's, which had this number before.
   void answered(NodeId id, ProbeAnswer const& answer, TimePoint now) {
     Node& node = nodes_[id];
+    if (!node.is_asked) {
+      return;
+    }
     node.is_asked = false;
     node.health.answered(now);
     bool const is_news = !node.evidence.is_known || node.evidence.is_in_recovery != answer.is_in_recovery ||
                          node.evidence.timeline != answer.timeline ||
+                         node.evidence.is_timeline_certain != answer.is_timeline_certain ||
                          node.evidence.system_identifier != answer.system_identifier;
     node.evidence.is_known = true;
     node.evidence.is_in_recovery = answer.is_in_recovery;
     node.evidence.timeline = answer.timeline;
+    node.evidence.is_timeline_certain = answer.is_timeline_certain;
     node.evidence.system_identifier = answer.system_identifier;
     node.facts.position = answer.position;
     node.facts.probed_at = answer.asked_at;
@@ -122,6 +135,9 @@ class Topology {
       suspect(id);
       return;
     }
+    if (!node.is_asked) {
+      return;  // said of another node, which had this number before
+    }
     node.health.failed(failure, now, entropy);
     if (failure != ProbeFailure::late || node.health.state() == Health::down) {
       node.is_asked = false;
@@ -136,20 +152,30 @@ class Topology {
   /// A caller lost a connection to the node: it is to be asked at once.
   void suspect(NodeId id) { nodes_[id].is_suspect = true; }
 
-  /// A replica was seen, outside the probes, to have replayed up to `position` when asked at `asked_at`.
-  void replayed(NodeId id, Lsn position, TimePoint asked_at) {
+  /// A replica was seen, outside the probes, to have replayed up to `position` when asked at `asked_at`. False when that
+  /// is no news, or not of the node as it is now (`epoch`).
+  bool replayed(NodeId id, std::uint32_t epoch, Lsn position, TimePoint asked_at) {
     Node& node = nodes_[id];
-    if (node.facts.role == Role::replica && position > node.facts.position) {
-      node.facts.position = position;
-      node.facts.probed_at = std::max(node.facts.probed_at, asked_at);
-      place(node);
+    if (node.facts.role != Role::replica || node.facts.epoch != epoch || position <= node.facts.position) {
+      return false;
     }
+    node.facts.position = position;
+    node.facts.probed_at = std::max(node.facts.probed_at, asked_at);
+    place(node);
+    return true;
   }
 
-  /// A commit that sessions will ask for: replicas are probed sooner until they are proven to have it, for a second.
+  /// A position that sessions ask for: nodes are probed sooner until replicas are proven to have it, for a second.
+  /// Where it has no LSN the primary is asked too: only its next sample can stand for the moment.
   void nudge(CausalPosition const& position) {
-    wanted_ = later_of(wanted_, position);
-    wanted_until_ = wanted_.at + std::chrono::seconds{1};
+    if (position.lsn && position.timeline == cluster_.timeline) {
+      wanted_.lsn = std::max(wanted_.timeline == position.timeline ? wanted_.lsn : Lsn{}, position.lsn);
+      wanted_.timeline = position.timeline;
+      wanted_.at = std::max(wanted_.at, position.at);
+    } else {
+      wanted_moment_ = std::max(wanted_moment_, position.at);
+    }
+    wanted_until_ = std::max(wanted_.at, wanted_moment_) + std::chrono::seconds{1};
   }
 
   /// Somebody read or wrote at `now`.
@@ -173,7 +199,7 @@ class Topology {
     }
     if (now < wanted_until_ && wants_proof(id)) {
       // A commit takes a moment to travel; asking in the same instant would only cost a second question.
-      return std::max(soonest, wanted_.at + std::chrono::milliseconds{2});
+      return std::max(soonest, std::max(wanted_.at, wanted_moment_) + std::chrono::milliseconds{2});
     }
     bool const is_idle = demanded_at_ == never || now - demanded_at_ > limits_.idle_probe_interval;
     auto const due = node.asked_at + (is_idle ? limits_.idle_probe_interval : limits_.probe_interval);
@@ -199,9 +225,10 @@ class Topology {
   /// Whether the node's next answer can prove what was committed lately.
   bool wants_proof(NodeId id) const {
     if (id == cluster_.primary) {
-      return !wanted_.lsn && cluster_.position_at < wanted_.at;
+      return cluster_.position_at < wanted_moment_;
     }
-    return nodes_[id].facts.role == Role::replica && !has_position(nodes_[id].facts, wanted_);
+    auto const& facts = nodes_[id].facts;
+    return facts.role == Role::replica && (!has_position(facts, wanted_) || facts.as_of < wanted_moment_);
   }
 
   void judge_all() {
@@ -209,6 +236,11 @@ class Topology {
     evidence.reserve(nodes_.size());
     for (auto const& node : nodes_) {
       evidence.push_back(node.evidence);
+    }
+    if (cluster_identity(evidence, pinned_identity_) != cluster_.system_identifier) {
+      // What was learned so far was learned of another cluster, which answered first.
+      highest_timeline_ = 0;
+      clock_is_of_.reset();
     }
     auto const judgement = judge_roles(evidence, pinned_identity_, highest_timeline_);
     highest_timeline_ = judgement.highest_timeline;
@@ -237,6 +269,8 @@ class Topology {
       auto const timeline = nodes_[cluster_.primary].evidence.timeline;
       if (!clock_is_of_ || timeline != cluster_.timeline || *clock_is_of_ != cluster_.primary) {
         clock_.reset();
+        flushed_clock_.reset();
+        flushed_ = Lsn{};
         clock_is_of_ = cluster_.primary;
         cluster_.timeline = timeline;
         cluster_.position = Lsn{};
@@ -251,6 +285,13 @@ class Topology {
       return;
     }
     clock_.sample(answer.asked_at, answer.position);
+    // What reads write to the log (pruning, hint bits) may stay unflushed for long on an idle primary, and no replica gets
+    // it before. No commit is among it that is older than `flush_delay`: so whoever has what was flushed has what had been
+    // committed by then. Source: PostgreSQL documentation, "Asynchronous Commit" (three times wal_writer_delay).
+    flushed_ = answer.flushed.before_page_header();
+    if (answer.flushed && answer.flush_delay > Duration::zero()) {
+      flushed_clock_.sample(answer.asked_at - answer.flush_delay, answer.flushed);
+    }
     if (auto const latest = clock_.latest()) {
       cluster_.position = latest->lsn;
       cluster_.position_at = latest->asked_at;
@@ -263,18 +304,22 @@ class Topology {
     facts.primary_timeline = cluster_.timeline;
     facts.as_of = never;
     facts.lag = Duration::max();
+    facts.is_measured = cluster_.position_at != never;
     if (cluster_.timeline == 0 || facts.timeline == 0) {
       facts.lineage = Lineage::unknown;
+    } else if (facts.timeline == cluster_.timeline) {
+      facts.lineage = Lineage::same;
     } else {
-      facts.lineage = facts.timeline == cluster_.timeline ? Lineage::same : Lineage::other;
+      facts.lineage = node.evidence.is_timeline_certain ? Lineage::other : Lineage::unknown;
     }
     if (facts.role == Role::primary) {
       facts.lag = Duration::zero();
       facts.as_of = cluster_.position_at;
-    } else if (facts.role == Role::replica && facts.position) {
-      facts.lag = clock_.lag(facts.position);
+    } else if (facts.role == Role::replica && facts.position && facts.lineage != Lineage::other) {
+      bool const has_all_there_is = flushed_ && facts.position >= flushed_;
+      facts.lag = has_all_there_is ? Duration::zero() : clock_.lag(facts.position);
       if (facts.lineage == Lineage::same) {
-        facts.as_of = clock_.as_of(facts.position);
+        facts.as_of = std::max(clock_.as_of(facts.position), flushed_clock_.as_of(facts.position));
       }
     }
   }
@@ -290,11 +335,14 @@ class Topology {
   TopologyLimits limits_;
   std::vector<Node> nodes_;
   LsnClock clock_;
+  LsnClock flushed_clock_;
+  Lsn flushed_;
   std::optional<NodeId> clock_is_of_;
   ClusterFacts cluster_{};
   std::uint64_t pinned_identity_ = 0;
   std::uint32_t highest_timeline_ = 0;
   CausalPosition wanted_{};
+  TimePoint wanted_moment_ = never;
   TimePoint wanted_until_ = never;
   TimePoint demanded_at_ = never;
 };
