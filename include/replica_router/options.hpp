@@ -38,8 +38,8 @@ struct Options {
 
   /// Connections to one node, reads and writes together; opened when first needed. 1 to 262143.
   int max_connections = 10;
-  /// Of the primary's connections, how many reads never take. 0 to `max_connections` - 1: one at least is left to reads,
-  /// or none could be served while no replica is up. To keep reads off the primary altogether use `OnUnmet::fail`.
+  /// Of the primary's connections, how many reads never take. 0 to `max_connections` - 1: one at least is left to
+  /// reads, or none could be served while no replica is up. To keep reads off the primary use `OnUnmet::fail`.
   int reserved_for_writes = 2;
   /// Waiting for a pooled connection.
   std::chrono::milliseconds acquire_timeout{5'000};
@@ -90,8 +90,8 @@ struct Options {
 
   /// Reads environment variables; what is not set keeps its default.
   ///
-  /// `REPLICA_ROUTER_PRIMARY`: one connection string or URI. `REPLICA_ROUTER_REPLICAS`: any number of them, separated by
-  /// `;`. In a URI write a semicolon as `%3B`; in a connection string put it between single quotes, as in
+  /// `REPLICA_ROUTER_PRIMARY`: one connection string or URI. `REPLICA_ROUTER_REPLICAS`: any number, separated by `;`.
+  /// In a URI write a semicolon as `%3B`; in a connection string put it between single quotes, as in
   /// `host=db-2 password='a;b'`. Or `REPLICA_ROUTER_CONNINFO` instead of both: see `from_conninfo`.
   /// Every other field is `REPLICA_ROUTER_` and its name in capitals: `REPLICA_ROUTER_MAX_CONNECTIONS=20`,
   /// `REPLICA_ROUTER_MAX_LAG=10s` (units: ns, us, ms, s, min, h), `REPLICA_ROUTER_ON_UNMET=fail`,

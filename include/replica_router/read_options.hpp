@@ -15,7 +15,7 @@ namespace replica_router {
 enum class OnUnmet : std::uint8_t {
   primary,      ///< the primary serves it
   fail,         ///< `FreshnessUnmet` is thrown
-  serve_stale,  ///< the freshest replica serves it all the same; the primary where there is none
+  serve_stale,  ///< a live replica of the policy's choice serves it all the same; the primary where there is none
 };
 
 /// Whether a session's reads may go back in time.

@@ -172,7 +172,8 @@ TEST_CASE("whatever happens to a string on the way, the password shows nowhere")
     bool const is_user = text.find("://") != std::string::npos && text.find("app@") == std::string::npos &&
                          text.find("app:") == std::string::npos;
     auto const word = text.find("password");
-    bool const is_glued = word != std::string::npos && word > 0 && blanks.find(text[word - 1]) == std::string_view::npos &&
+    bool const is_glued = word != std::string::npos && word > 0 &&
+                          blanks.find(text[word - 1]) == std::string_view::npos &&
                           text.substr(word, text.find(secret) - word).find('=') == std::string::npos;
     if (text.find(secret) == std::string::npos || is_user || is_glued) {
       continue;

@@ -62,8 +62,9 @@ class Cluster {
         throw ConfigError{"replicas: a node named \"" + endpoint.name + "\" is already there; names must differ"};
       }
     }
+    auto address = backend_.address_of(endpoint);  // may throw: before anything has changed
     auto const id = topology_.add(hint);
-    auto node = std::make_unique<NodeType>(id, endpoint, hint, backend_, pool_limits());
+    auto node = std::make_unique<NodeType>(id, endpoint, std::move(address), hint, backend_, pool_limits());
     auto list = std::make_unique<NodeList>(nodes());
     list->resize(std::max(list->size(), id + 1), nullptr);
     (*list)[id] = node.get();

@@ -80,11 +80,11 @@ class Monitor {
 
   void take_in(std::vector<ProbeEvent> const& events) {
     std::vector<NodeId> gone_down;
+    std::vector<NodeId> silenced;
     auto const now = backend_.now();
     cluster_.update([&](Topology& topology) {
       for (auto const& event : events) {
         if (!topology.is_member(event.node)) {
-          prober_.forget(event.node);
           continue;
         }
         if (!event.failure) {
@@ -96,13 +96,16 @@ class Monitor {
         topology.failed(event.node, *event.failure, now, backend_.entropy());
         cluster_.set_reason(event.node, event.reason);
         if (topology.facts(event.node).health == Health::down) {
-          prober_.forget(event.node);
+          silenced.push_back(event.node);
           if (was_up) {
             gone_down.push_back(event.node);
           }
         }
       }
     });
+    for (auto const id : silenced) {
+      prober_.forget(id);
+    }
     for (auto const id : gone_down) {
       if (auto* node = node_of(id)) {
         node->counters.ejections.fetch_add(1, std::memory_order_relaxed);

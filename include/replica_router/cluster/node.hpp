@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "replica_router/endpoint.hpp"
 #include "replica_router/pool/pool.hpp"
@@ -26,8 +27,9 @@ struct NodeCounters {
 /// One node. Stays where it is for as long as the cluster lives, also after it was removed.
 template <class Backend>
 struct Node {
-  Node(NodeId number, Endpoint const& where, RoleHint label, Backend const& backend, PoolLimits limits)
-      : id{number}, endpoint{where}, address{backend.address_of(where)}, hint{label}, pool{backend, limits} {}
+  Node(NodeId number, Endpoint const& where, typename Backend::Address how, RoleHint label, Backend const& backend,
+       PoolLimits limits)
+      : id{number}, endpoint{where}, address{std::move(how)}, hint{label}, pool{backend, limits} {}
 
   /// Leases a connection by `deadline`, opening one within `connect_timeout` where none is idle.
   /// Throws: as `Pool::acquire`; `ConnectFailure`.

@@ -65,12 +65,14 @@ class ReadRoute {
   Explanation explain() {
     Explanation out;
     gather();
+    bool const is_met = !eligible_.empty();
     NodeType const* chosen = nullptr;
-    if (!eligible_.empty()) {
+    if (is_met) {
       chosen = ask_policy(eligible_);
     } else if (contract_.on_unmet == OnUnmet::serve_stale && !stale_.empty()) {
       chosen = ask_policy(stale_);
-    } else if (contract_.on_unmet != OnUnmet::fail) {
+    }
+    if (chosen == nullptr && (is_met || contract_.on_unmet != OnUnmet::fail)) {
       chosen = cluster_->primary();
     }
     out.chosen = chosen == nullptr ? "" : chosen->endpoint.name;
@@ -98,7 +100,13 @@ class ReadRoute {
     }
     switch (contract_.on_unmet) {
       case OnUnmet::primary: break;
-      case OnUnmet::fail: throw FreshnessUnmet{"no replica meets the read's contract, and it forbids the primary" + reasons()};
+      case OnUnmet::fail:
+        if (is_unheard_of_ && has_time()) {
+          // Nothing is known of some node yet, as at the start: that is no reason to fail.
+          cluster_->wait_for_change(seen, deadline_);
+          return std::nullopt;
+        }
+        throw FreshnessUnmet{"no replica meets the read's contract, and it forbids the primary" + reasons()};
       case OnUnmet::serve_stale:
         if (!stale_.empty()) {
           if (auto* const chosen = ask_policy(stale_)) {
@@ -141,6 +149,7 @@ class ReadRoute {
     eligible_.clear();
     unproven_.clear();
     stale_.clear();
+    is_unheard_of_ = false;
     ViewList warming;
     auto admission = request_.entropy >> 32U;
     for (auto const* node : cluster_->nodes()) {
@@ -160,6 +169,8 @@ class ReadRoute {
         stale_.push_back(view_of(*node, facts));
       } else if (verdict == Verdict::behind_max_lag) {
         stale_.push_back(view_of(*node, facts));
+      } else if (verdict == Verdict::unheard_of) {
+        is_unheard_of_ = true;
       }
     }
     if (eligible_.empty()) {
@@ -323,6 +334,7 @@ class ReadRoute {
   TimePoint deadline_ = never;
   TimePoint wait_until_ = never;
   bool is_verified_ = false;
+  bool is_unheard_of_ = false;
   ViewList eligible_;
   ViewList unproven_;
   ViewList stale_;

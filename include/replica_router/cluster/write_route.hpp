@@ -131,7 +131,9 @@ class WriteRoute {
     } catch (ConnectFailure const& failure) {
       node.counters.refused.fetch_add(1, std::memory_order_relaxed);
       last_failure_ = node.endpoint.name + ": " + failure.what();
-      cluster_->suspect(node.id);
+      if (failure.kind() != ProbeFailure::too_many_connections) {
+        cluster_->suspect(node.id);
+      }
     } catch (PoolInterrupted const& interrupted) {
       last_failure_ = node.endpoint.name + ": " + interrupted.what();
     } catch (PoolTimeout const& timeout) {

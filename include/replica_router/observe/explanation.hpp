@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -22,7 +23,7 @@ inline std::string readable(Duration duration) {
   if (us < 1'000) {
     return fmt::format("{:.0f} us", us);
   }
-  if (us < 1'000'000) {
+  if (us < 999'950) {
     return fmt::format("{:.1f} ms", us / 1'000);
   }
   return fmt::format("{:.1f} s", us / 1'000'000);
@@ -30,7 +31,7 @@ inline std::string readable(Duration duration) {
 
 /// The proven staleness bound at `now`; `Duration::max()` when nothing is proven.
 constexpr Duration staleness_of(NodeFacts const& facts, TimePoint now) {
-  return facts.as_of == never ? Duration::max() : now - facts.as_of;
+  return facts.as_of == never ? Duration::max() : std::max(now - facts.as_of, Duration::zero());
 }
 
 /// Why a node may or may not serve a read, with the figures, such as `3.2 s behind, max_lag is 1.0 s`.

@@ -27,7 +27,7 @@ enum class Purpose : std::uint8_t { replica_read, primary_read, write };
 struct PoolLimits {
   std::size_t max_connections = 10;     ///< open at the same time, at most
   std::size_t reserved_for_writes = 0;  ///< of these, how many reads may never take
-  Duration idle_timeout = std::chrono::minutes{10};  ///< an idle connection is closed after this
+  Duration idle_timeout = std::chrono::minutes{10};  ///< an idle connection is closed after this, less up to a quarter
   Duration max_lifetime = std::chrono::minutes{30};  ///< a connection is closed at this age, less up to a quarter
 };
 
@@ -37,6 +37,7 @@ struct PoolSlot {
   std::unique_ptr<Connection> connection;  ///< empty while it is being opened
   TimePoint expires_at = never;            ///< when it has lived long enough
   TimePoint idle_since = never;            ///< when it was returned
+  Duration idle_timeout{};                 ///< how long it may be idle
   TimePoint leased_at = never;             ///< when it was given out
   std::uint32_t epoch = 0;                 ///< the node's epoch when it was opened
   std::thread::id holder{};                ///< the thread that leased it
@@ -86,7 +87,7 @@ class Pool {
     }
     lock.unlock();
     closing.run();
-    if (slot->connection && (slot->epoch != epoch || !slot->connection->is_usable())) {
+    if (slot->connection && (slot->epoch < epoch || !slot->connection->is_usable())) {
       std::unique_ptr<Connection> stale;
       std::lock_guard guard{mutex_};  // abort_leased() may look at any moment
       stale = std::move(slot->connection);
@@ -101,7 +102,8 @@ class Pool {
         }
         slot->connection = std::move(fresh);
         slot->epoch = epoch;
-        slot->expires_at = now + lifetime();
+        slot->expires_at = now + jittered(limits_.max_lifetime);
+        slot->idle_timeout = jittered(limits_.idle_timeout);
       } catch (...) {
         drop(*slot);
         throw;
@@ -113,7 +115,7 @@ class Pool {
   /// Takes a leased connection back; `is_reusable` says whether the next lease may have it.
   void give_back(Slot& slot, bool is_reusable, std::uint32_t epoch) {
     auto const now = backend_.now();
-    bool const keep = is_reusable && slot.epoch == epoch && now < slot.expires_at;
+    bool const keep = is_reusable && slot.epoch >= epoch && now < slot.expires_at;
     if (!keep) {
       drop(slot);
       return;
@@ -219,7 +221,7 @@ class Pool {
   }
 
   bool is_spent(Slot const& slot, std::uint32_t epoch, TimePoint now) const {
-    return slot.epoch != epoch || now >= slot.expires_at || now - slot.idle_since >= limits_.idle_timeout;
+    return slot.epoch < epoch || now >= slot.expires_at || now - slot.idle_since >= slot.idle_timeout;
   }
 
   /// An idle connection, the one used last first, or room for a new one; nothing when there is neither.
@@ -327,11 +329,11 @@ class Pool {
     idle_.clear();
   }
 
-  Duration lifetime() {
+  Duration jittered(Duration limit) {
     // Up to a quarter less, differently for each connection, so that a pool filled at once is not emptied at once.
     spread_ = spread_ * 6364136223846793005U + 1442695040888963407U;
     auto const share = static_cast<std::int64_t>(spread_ >> 54U);  // 0 to 1023
-    return limits_.max_lifetime - limits_.max_lifetime / 4 * share / 1024;
+    return limit - limit / 4096 * share;
   }
 
   PoolReport report_locked(TimePoint now) const {

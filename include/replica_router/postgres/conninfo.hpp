@@ -24,8 +24,8 @@ namespace replica_router {
 /// Thread safety: a value. `parse` reads the environment (`PGHOST`, …), as `getenv` does.
 class ConnInfo {
  public:
-  /// Throws: `ConfigError` with libpq's reason when libpq cannot parse the text, and where libpq would take a mistake for
-  /// a host, port, user or database. The message quotes nothing that may be a password.
+  /// Throws: `ConfigError` with libpq's reason when libpq cannot parse the text, and where libpq would take a mistake
+  /// for a host, port, user or database. The message quotes nothing that may be a password.
   static ConnInfo parse(std::string const& text) {
     if (text.find('\0') != std::string::npos) {
       throw ConfigError{"a connection string cannot contain a zero byte"};

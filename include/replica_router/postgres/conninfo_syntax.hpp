@@ -68,7 +68,8 @@ inline std::string quoted(std::string_view value) {
 
 /// Whether the value only says where to connect, so that people may see it. Keywords that we do not know may not.
 inline bool is_shown(std::string_view keyword) {
-  static constexpr std::array<std::string_view, 7> shown{"host", "hostaddr", "port", "dbname", "user", "service", "sslmode"};
+  static constexpr std::array<std::string_view, 7> shown{"host", "hostaddr", "port",   "dbname",
+                                                         "user", "service",  "sslmode"};
   return std::find(shown.begin(), shown.end(), keyword) != shown.end();
 }
 
@@ -97,9 +98,10 @@ inline std::string_view flaw_of_uri(std::string_view text) {
   auto const place = text.substr(0, text.find('?'));
   auto const database = place.substr(std::min(place.find('/'), place.size()));
   bool const has_flaw = place.find('@') != std::string_view::npos || database.find(':') != std::string_view::npos;
-  return has_flaw ? "the URI has an \"@\", \":\" or \"/\" where none belongs: in a user name, password or database write "
-                    "them as %40, %3A and %2F"
-                  : std::string_view{};
+  return has_flaw
+             ? "the URI has an \"@\", \":\" or \"/\" where none belongs: in a user name, password or database write "
+               "them as %40, %3A and %2F"
+             : std::string_view{};
 }
 
 /// libpq's reason for refusing a text, in words of ours: its own quote parts of the text, which can be a password.
@@ -115,7 +117,8 @@ inline std::string safe_reason(std::string_view message, std::span<std::string c
       {"invalid URI query parameter", "unknown query parameter in the URI"},
       {"extra key/value separator", "more than one \"=\" in a query parameter of the URI"},
       {"missing key/value separator", "missing \"=\" in a query parameter of the URI"},
-      {"invalid percent-encoded token", "in the URI a \"%\" is not followed by two hexadecimal digits; write it as %25"},
+      {"invalid percent-encoded token",
+       "in the URI a \"%\" is not followed by two hexadecimal digits; write it as %25"},
       {"forbidden value %00", "the URI contains %00"},
       {"IPv6 host address", "malformed IPv6 host address in the URI"},
       {"unexpected character", "unexpected character after a host in the URI"},

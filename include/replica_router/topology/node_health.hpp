@@ -111,8 +111,8 @@ constexpr std::uint64_t admitted_share(TimePoint returned_at, Duration warm_up, 
     return 1024;
   }
   auto const elapsed = std::max(now - returned_at, Duration::zero());
-  constexpr std::int64_t least = 64;
-  return static_cast<std::uint64_t>(least + (1024 - least) * elapsed.count() / warm_up.count());
+  constexpr double least = 64;
+  return static_cast<std::uint64_t>(least + (1024 - least) * (std::chrono::duration<double>{elapsed} / warm_up));
 }
 
 }  // namespace replica_router

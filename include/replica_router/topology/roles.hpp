@@ -32,7 +32,7 @@ struct RoleJudgement {
   std::vector<Role> roles;              ///< one for each node, in order
   std::optional<std::size_t> primary;   ///< the one node that takes writes
   std::uint64_t system_identifier = 0;  ///< the cluster's; zero when unknown
-  std::uint32_t highest_timeline = 0;   ///< the highest that a writable node of this cluster has ever shown
+  std::uint32_t highest_timeline = 0;   ///< the highest that a node of this cluster has ever shown
   bool is_split = false;                ///< two writable nodes that cannot be told apart: writes are refused
 };
 
@@ -72,7 +72,9 @@ inline RoleJudgement judge_roles(std::span<RoleEvidence const> nodes, std::uint6
            node.system_identifier != out.system_identifier;
   };
   for (auto const& node : nodes) {
-    if (node.is_known && !node.is_in_recovery && !is_foreign(node)) {
+    // A standby that certainly follows a later timeline proves that timeline's primary, wherever that is.
+    bool const is_proof = !node.is_in_recovery || node.is_timeline_certain;
+    if (node.is_known && is_proof && !is_foreign(node)) {
       out.highest_timeline = std::max(out.highest_timeline, node.timeline);
     }
   }
@@ -88,8 +90,8 @@ inline RoleJudgement judge_roles(std::span<RoleEvidence const> nodes, std::uint6
       out.roles[i] = Role::replica;
     } else {
       out.roles[i] = Role::fenced;
-      // An unknown timeline cannot be older: it contends, and two contenders refuse each other.
-      if (node.timeline == 0 || node.timeline == out.highest_timeline) {
+      // Where no timeline is known at all, any writable node contends, and two contenders refuse each other.
+      if (node.timeline == out.highest_timeline) {
         ++contenders;
         out.primary = i;
       }

@@ -195,15 +195,16 @@ class Topology {
       return node.health.retry_at();
     }
     if (node.is_suspect) {
-      return soonest;
+      return std::max(soonest, node.health.retry_at());
     }
     if (now < wanted_until_ && wants_proof(id)) {
       // A commit takes a moment to travel; asking in the same instant would only cost a second question.
-      return std::max(soonest, std::max(wanted_.at, wanted_moment_) + std::chrono::milliseconds{2});
+      auto const moment = std::max(wanted_.at, wanted_moment_) + std::chrono::milliseconds{2};
+      return std::max({soonest, moment, node.health.retry_at()});
     }
     bool const is_idle = demanded_at_ == never || now - demanded_at_ > limits_.idle_probe_interval;
     auto const due = node.asked_at + (is_idle ? limits_.idle_probe_interval : limits_.probe_interval);
-    return node.health.retry_at() == never ? due : std::max(due, node.health.retry_at());
+    return std::max(due, node.health.retry_at());
   }
 
  private:
@@ -312,7 +313,8 @@ class Topology {
     } else {
       facts.lineage = node.evidence.is_timeline_certain ? Lineage::other : Lineage::unknown;
     }
-    if (facts.role == Role::primary) {
+    bool const is_primary = cluster_.primary != no_node && &node == &nodes_[cluster_.primary];
+    if (is_primary) {
       facts.lag = Duration::zero();
       facts.as_of = cluster_.position_at;
     } else if (facts.role == Role::replica && facts.position && facts.lineage != Lineage::other) {

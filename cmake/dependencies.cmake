@@ -1,0 +1,58 @@
+# Finds what the library needs among what is installed, and fetches what is not.
+include(FetchContent)
+include("${CMAKE_CURRENT_LIST_DIR}/find_libpqxx.cmake")
+
+# Makes a project available at a tag, with its headers as system headers and without its install rules.
+function(replica_router_fetch name repository tag)
+  message(STATUS "${name} is not installed: fetching ${tag} from ${repository}")
+  FetchContent_Declare(${name} GIT_REPOSITORY ${repository} GIT_TAG ${tag} GIT_SHALLOW ON)
+  FetchContent_MakeAvailable(${name})
+  set_property(DIRECTORY "${${name}_SOURCE_DIR}" PROPERTY EXCLUDE_FROM_ALL ON)
+  set(${name}_SOURCE_DIR "${${name}_SOURCE_DIR}" PARENT_SCOPE)
+  foreach(target IN LISTS ARGN)
+    get_target_property(directories ${target} INTERFACE_INCLUDE_DIRECTORIES)
+    set_target_properties(${target} PROPERTIES INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${directories}")
+  endforeach()
+endfunction()
+
+find_package(Threads REQUIRED)
+find_package(PostgreSQL)
+if(NOT PostgreSQL_FOUND)
+  message(FATAL_ERROR "replica_router needs libpq with its headers (Debian: libpq-dev; vcpkg: libpq)")
+endif()
+
+set(fetched "")
+if(NOT TARGET fmt::fmt)
+  find_package(fmt 9 QUIET)
+endif()
+if(NOT TARGET fmt::fmt)
+  replica_router_fetch(fmt https://github.com/fmtlib/fmt.git 10.2.1 fmt)
+  list(APPEND fetched fmt)
+endif()
+
+replica_router_find_libpqxx(problem)
+if(problem AND TARGET libpqxx::pqxx)
+  message(FATAL_ERROR "${problem}. Point CMAKE_PREFIX_PATH to another one, or have it fetched with "
+                      "-DCMAKE_DISABLE_FIND_PACKAGE_libpqxx=ON")
+elseif(problem)
+  message(STATUS "${problem}")
+  set(CMAKE_CXX_STANDARD 20) # of this build alone: libpqxx chooses what it offers by it
+  set(SKIP_BUILD_TEST ON)
+  replica_router_fetch(libpqxx https://github.com/jtv/libpqxx.git 7.10.0 pqxx)
+  unset(CMAKE_CXX_STANDARD)
+  list(APPEND fetched libpqxx)
+endif()
+
+if(REPLICA_ROUTER_BUILD_TESTS)
+  find_package(Catch2 3 QUIET)
+  if(NOT Catch2_FOUND)
+    replica_router_fetch(Catch2 https://github.com/catchorg/Catch2.git v3.7.1 Catch2)
+    list(APPEND CMAKE_MODULE_PATH "${Catch2_SOURCE_DIR}/extras")
+  endif()
+endif()
+
+if(fetched AND REPLICA_ROUTER_INSTALL)
+  list(JOIN fetched " and " fetched)
+  message(STATUS "replica_router will not be installed: ${fetched} would have to be installed with it")
+  set(REPLICA_ROUTER_INSTALL OFF)
+endif()

@@ -1,0 +1,25 @@
+# replica_router_find_libpqxx(<problem>): looks for an installed libpqxx, from 7.10 to below 9, through its CMake package
+# or, where a distribution leaves that out (Debian 13), through pkg-config. Leaves the target libpqxx::pqxx and an empty
+# <problem>, or says in <problem> what is wrong.
+macro(replica_router_find_libpqxx problem)
+  set(${problem} "")
+  if(NOT TARGET libpqxx::pqxx)
+    # Its version file matches within one major version only, so no range can be asked for.
+    find_package(libpqxx CONFIG QUIET)
+  endif()
+  if(NOT TARGET libpqxx::pqxx AND NOT CMAKE_DISABLE_FIND_PACKAGE_libpqxx)
+    find_package(PkgConfig QUIET)
+    if(PKG_CONFIG_FOUND)
+      pkg_check_modules(replica_router_libpqxx QUIET IMPORTED_TARGET GLOBAL "libpqxx >= 7.10" "libpqxx < 9")
+    endif()
+    if(TARGET PkgConfig::replica_router_libpqxx)
+      add_library(libpqxx::pqxx INTERFACE IMPORTED GLOBAL)
+      target_link_libraries(libpqxx::pqxx INTERFACE PkgConfig::replica_router_libpqxx)
+    endif()
+  endif()
+  if(NOT TARGET libpqxx::pqxx)
+    set(${problem} "no libpqxx from 7.10 to 8 is installed")
+  elseif(libpqxx_VERSION AND (libpqxx_VERSION VERSION_LESS 7.10 OR NOT libpqxx_VERSION VERSION_LESS 9))
+    set(${problem} "libpqxx ${libpqxx_VERSION} was found in ${libpqxx_DIR}, but replica_router needs 7.10 to 8")
+  endif()
+endmacro()

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds the demonstration, and runs it: a throw-away PostgreSQL primary and three replicas on
+# this machine share the work of a small photo service. It takes photo_feed's arguments, such as --short.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cmake/install_dependencies.sh --for examples
+eval "$(cmake/install_dependencies.sh --print-environment)"
+
+cmake --preset release -B build/examples -DREPLICA_ROUTER_BUILD_TESTS=OFF
+cmake --build build/examples --target photo_feed
+
+exec build/examples/examples/photo_feed "$@"

@@ -1,0 +1,63 @@
+#include "replica_router/cluster/read_route.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "replica_router/router.hpp"
+#include "simulation/simulated_cluster.hpp"
+
+namespace rr = replica_router;
+namespace sim = replica_router::simulation;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A policy that always says "the primary".
+struct OnlyPrimary {
+  std::optional<std::size_t> choose(rr::ReadRequest const&, std::span<rr::ReplicaView const>) { return std::nullopt; }
+};
+
+std::shared_ptr<sim::World> world_with_one_replica() {
+  auto world = std::make_shared<sim::World>();
+  (*world)["primary"].is_in_recovery = false;
+  (*world)["replica"].is_in_recovery = true;
+  return world;
+}
+
+rr::Options options() {
+  rr::Options out;
+  out.primary = {"host=primary", {.name = "primary"}};
+  out.replicas = {{"host=replica", {.name = "replica"}}};
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("what is explained is what a read gets, also where the policy says the primary", "[!shouldfail]") {
+  auto const world = world_with_one_replica();
+  rr::ReplicaRouter<OnlyPrimary, sim::Backend> db{options(), {}, sim::Backend{world}};
+  world->advance(1s);
+  auto const served_by = std::string{db.read().served_by()};
+  CHECK(served_by == "primary");
+  CHECK(db.explain().chosen == served_by);
+}
+
+TEST_CASE("what is explained is what a read gets, also where the policy says the primary rather than stale data",
+          "[!shouldfail]") {
+  auto const world = world_with_one_replica();
+  rr::ReplicaRouter<OnlyPrimary, sim::Backend> db{options(), {}, sim::Backend{world}};
+  (*world)["replica"].is_paused = true;
+  world->advance(1s);
+  world->write("primary");
+  world->advance(1s);
+  rr::ReadOptions read;
+  read.max_staleness = 500ms;
+  read.on_unmet = rr::OnUnmet::serve_stale;
+  auto const served_by = std::string{db.read(read).served_by()};
+  CHECK(served_by == "primary");
+  CHECK(db.explain(read).chosen == served_by);
+}

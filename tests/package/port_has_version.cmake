@@ -1,0 +1,5 @@
+file(READ "${manifest}" text)
+string(JSON stated GET "${text}" version)
+if(NOT stated STREQUAL version)
+  message(FATAL_ERROR "version.hpp says ${version}, but ${manifest} says ${stated}")
+endif()
