@@ -16,7 +16,7 @@ namespace replica_router {
 
 /// Whether commits bring their log position home.
 enum class CaptureTokens : std::uint8_t {
-  automatic,  ///< when the policy or `monotonic_reads` needs it
+  automatic,  ///< when the policy needs it
   always,     ///< so that `token()` is exact under every policy
   off,        ///< `token()` waits for the first primary sample after the commit
 };

@@ -38,7 +38,7 @@ struct ReadOptions {
   std::optional<MonotonicReads> monotonic = std::nullopt;
   /// One READ ONLY REPEATABLE READ transaction: every statement sees the same state.
   bool snapshot = false;
-  /// All of it, with every retry and wait, ends within this. Positive. Default: no limit but those of each step.
+  /// No wait or retry goes beyond this. Positive. Default: `Options::acquire_timeout`. A statement that runs is not cut.
   std::optional<std::chrono::milliseconds> deadline = std::nullopt;
 };
 

@@ -1,7 +1,9 @@
 // Which node serves this statement? The one object that an application holds.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <concepts>
 #include <exception>
 #include <functional>
@@ -23,6 +25,7 @@
 #include "replica_router/cluster/node_status.hpp"
 #include "replica_router/observe/status.hpp"
 #include "replica_router/options.hpp"
+#include "replica_router/policies/description.hpp"
 #include "replica_router/policies/least_lag.hpp"
 #include "replica_router/policies/sticky_after_write.hpp"
 #include "replica_router/postgres/pqxx_backend.hpp"
@@ -205,11 +208,27 @@ class ReplicaRouter {
   /// are closed. Throws: `ConfigError` when there is none of that name.
   void remove_replica(std::string_view name) { cluster()->remove(name); }
 
+  /// Waits until every node has been heard of, be it up or down, so that the first reads are spread over all replicas that
+  /// live. Nothing needs it: reads and writes work from the first moment. False when `timeout` passed first.
+  bool wait_until_ready(std::chrono::milliseconds timeout) const {
+    auto const deadline = backend().now() + timeout;
+    for (;;) {
+      auto const seen = cluster()->changes();
+      bool const is_ready = std::ranges::none_of(cluster()->nodes(), [](auto const* node) {
+        return node != nullptr && node->facts.read().health == Health::unknown;
+      });
+      if (is_ready || backend().now() >= deadline) {
+        return is_ready;
+      }
+      cluster()->wait_for_change(seen, deadline);
+    }
+  }
+
   /// What is known of each node now.
   [[nodiscard]] Status status() const {
     Status out;
     auto const facts = cluster()->facts();
-    out.policy = policy_text(shared_->policy);
+    out.policy = text_of(shared_->policy);
     out.is_split = facts.is_split;
     out.system_identifier = facts.system_identifier;
     out.timeline = facts.timeline;
@@ -292,10 +311,7 @@ class ReplicaRouter {
   }
 
   CommitPosition commit_position() const {
-    bool wanted = DemandingPolicy<Policy>;
-    if constexpr (requires { { shared_->policy.demands_freshness() } -> std::convertible_to<bool>; }) {
-      wanted = shared_->policy.demands_freshness();
-    }
+    bool wanted = demands_freshness(shared_->policy);
     switch (cluster()->options().capture_tokens) {
       case CaptureTokens::automatic: break;
       case CaptureTokens::always: wanted = true; break;

@@ -6,9 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
-#include <typeinfo>
 
 #include "replica_router/causality/freshness.hpp"
 #include "replica_router/causality/lsn.hpp"
@@ -62,16 +60,6 @@ Freshness contract_of(Policy& policy, ReadRequest const& request) {
     return policy.contract(request);
   } else {
     return {};
-  }
-}
-
-/// The policy's own text form where it has one, else its type's name as the compiler spells it.
-template <RoutingPolicy Policy>
-std::string policy_text(Policy const& policy) {
-  if constexpr (requires { { policy.text() } -> std::convertible_to<std::string>; }) {
-    return policy.text();
-  } else {
-    return typeid(Policy).name();
   }
 }
 

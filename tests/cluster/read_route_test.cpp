@@ -37,7 +37,7 @@ rr::Options options() {
 
 }  // namespace
 
-TEST_CASE("what is explained is what a read gets, also where the policy says the primary", "[!shouldfail]") {
+TEST_CASE("what is explained is what a read gets, also where the policy says the primary") {
   auto const world = world_with_one_replica();
   rr::ReplicaRouter<OnlyPrimary, sim::Backend> db{options(), {}, sim::Backend{world}};
   world->advance(1s);
@@ -46,8 +46,7 @@ TEST_CASE("what is explained is what a read gets, also where the policy says the
   CHECK(db.explain().chosen == served_by);
 }
 
-TEST_CASE("what is explained is what a read gets, also where the policy says the primary rather than stale data",
-          "[!shouldfail]") {
+TEST_CASE("what is explained is what a read gets, also where the policy says the primary rather than stale data") {
   auto const world = world_with_one_replica();
   rr::ReplicaRouter<OnlyPrimary, sim::Backend> db{options(), {}, sim::Backend{world}};
   (*world)["replica"].is_paused = true;

@@ -41,6 +41,8 @@ TEST_CASE("durations are written for people, in the unit that suits them") {
   CHECK(readable(999us) == "999 us");
   CHECK(readable(1ms) == "1.0 ms");
   CHECK(readable(12'345us) == "12.3 ms");
+  CHECK(readable(999'949us) == "999.9 ms");
+  CHECK(readable(999'950us) == "1.0 s");
   CHECK(readable(1s) == "1.0 s");
   CHECK(readable(3'210ms) == "3.2 s");
   CHECK(readable(1h) == "3600.0 s");
@@ -60,7 +62,7 @@ TEST_CASE("staleness counts from the proven moment, and without one it is unknow
   CHECK(rr::staleness_of(facts, now) == 0s);
 }
 
-TEST_CASE("evidence that comes in after the clock was read makes no staleness below zero", "[!shouldfail]") {
+TEST_CASE("evidence that comes in after the clock was read makes no staleness below zero") {
   NodeFacts facts;
   facts.as_of = now + 1us;
   CHECK(rr::staleness_of(facts, now) == 0s);

@@ -65,7 +65,7 @@ struct Token {
   static constexpr std::string_view prefix = "rr1-";
 
   static void append(std::string& out, std::uint64_t number, int base) {
-    char digits[20];
+    char digits[20] = {};
     auto const* const end = std::to_chars(digits, digits + sizeof digits, number, base).ptr;
     for (auto const* at = digits; at != end; ++at) {
       out += *at >= 'a' ? static_cast<char>(*at - 'a' + 'A') : *at;

@@ -33,7 +33,7 @@ class Cluster {
   using NodeList = std::vector<NodeType*>;
 
   Cluster(Options const& options, Backend const& backend)
-      : backend_{backend}, options_{options}, topology_{limits_of(options)} {
+      : backend_{backend}, options_{options}, began_at_{backend.now()}, topology_{limits_of(options)} {
     nodes_.store(lists_.emplace_back(std::make_unique<NodeList>()).get());
     add(options.primary, RoleHint::primary);
     for (auto const& replica : options.replicas) {
@@ -216,6 +216,9 @@ class Cluster {
     return true;
   }
 
+  /// When the first node was taken in.
+  TimePoint began_at() const { return began_at_; }
+
   /// What the cluster runs on.
   Backend const& backend() const { return backend_; }
 
@@ -250,6 +253,7 @@ class Cluster {
 
   Backend const& backend_;
   Options const options_;
+  TimePoint const began_at_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::atomic<std::uint64_t> changes_{0};

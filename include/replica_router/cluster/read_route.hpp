@@ -14,6 +14,7 @@
 #include "replica_router/cluster/view_list.hpp"
 #include "replica_router/errors.hpp"
 #include "replica_router/observe/explanation.hpp"
+#include "replica_router/policies/description.hpp"
 #include "replica_router/pool/begin_failure.hpp"
 #include "replica_router/routing_policy.hpp"
 
@@ -98,14 +99,15 @@ class ReadRoute {
         return std::nullopt;
       }
     }
+    // Nothing is known of some node yet, as at the start: no reason to fail, nor to send a whole fleet to the primary.
+    auto const patience = std::min(deadline_, cluster_->began_at() + options_.probe_timeout);
+    if (is_unheard_of_ && request_.now < patience) {
+      cluster_->wait_for_change(seen, patience);
+      return std::nullopt;
+    }
     switch (contract_.on_unmet) {
       case OnUnmet::primary: break;
       case OnUnmet::fail:
-        if (is_unheard_of_ && has_time()) {
-          // Nothing is known of some node yet, as at the start: that is no reason to fail.
-          cluster_->wait_for_change(seen, deadline_);
-          return std::nullopt;
-        }
         throw FreshnessUnmet{"no replica meets the read's contract, and it forbids the primary" + reasons()};
       case OnUnmet::serve_stale:
         if (!stale_.empty()) {
@@ -201,7 +203,7 @@ class ReadRoute {
       return nullptr;
     }
     if (*choice >= eligible.size()) {
-      throw UsageError{"the routing policy " + policy_text(policy_) + " chose replica number " + std::to_string(*choice) + " of " +
+      throw UsageError{"the routing policy " + text_of(policy_) + " chose replica number " + std::to_string(*choice) + " of " +
                        std::to_string(eligible.size()) + ": it must return an index into the eligible replicas, or nothing"};
     }
     return cluster_->nodes()[eligible[*choice].id];

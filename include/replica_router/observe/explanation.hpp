@@ -81,7 +81,7 @@ struct Explanation {
   std::string chosen;                  ///< the node's name; empty when none would serve
   std::vector<NodeExplanation> nodes;  ///< one for each node
 
-  /// One line a node, the chosen one first.
+  /// A line for the choice, then one a node.
   std::string text() const {
     std::string out = chosen.empty() ? "no node would serve this read" : chosen + " would serve this read";
     for (auto const& node : nodes) {

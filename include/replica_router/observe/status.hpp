@@ -36,8 +36,9 @@ struct NodeStatus {
 
   /// `replica-1 (127.0.0.1:5433/shop): up, replica, lag 0 us, stale at most 120.4 ms, 2 of 10 connections, …`.
   std::string text() const {
-    auto out = fmt::format("{} ({}): {}, {}, lag {}, stale at most {}, {} of {} connections, {} reads, {} writes", name, address,
-                           text_of(health), text_of(role), readable(lag), readable(staleness), pool.open,
+    auto out = fmt::format("{} ({}): {}, {}, lag {}, stale at most {}, answers in {}, {} of {} connections, {} reads, {} writes", name, address,
+                           text_of(health), text_of(role), readable(lag), readable(staleness),
+                           latency == Duration::zero() ? "unknown" : readable(latency), pool.open,
                            pool.max_connections, reads, writes);
     if (!reason.empty()) {
       out += ": " + reason;
@@ -60,9 +61,10 @@ struct Status {
 
   /// One line for the cluster and one a node.
   std::string text() const {
-    std::string out = is_split ? "split: two writable nodes of the same timeline, writes are refused"
-                      : primary.empty() ? "no primary known"
-                                        : fmt::format("primary {}, timeline {}, at {}", primary, timeline, position.text());
+    auto out = fmt::format("policy {}, {} retries, {} reads on the primary; ", policy, retries, fallbacks);
+    out += is_split ? "split: two writable nodes of the same timeline, writes are refused"
+           : primary.empty() ? "no primary known"
+                             : fmt::format("primary {}, timeline {}, at {}", primary, timeline, position.text());
     for (auto const& node : nodes) {
       out += '\n' + node.text();
     }

@@ -40,6 +40,7 @@ inline std::string on_one_line(std::string message) {
     message.pop_back();
   }
   std::replace(message.begin(), message.end(), '\n', ' ');
+  std::erase(message, '\t');
   return message;
 }
 

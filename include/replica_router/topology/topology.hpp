@@ -176,6 +176,11 @@ class Topology {
       wanted_moment_ = std::max(wanted_moment_, position.at);
     }
     wanted_until_ = std::max(wanted_.at, wanted_moment_) + std::chrono::seconds{1};
+    for (auto& node : nodes_) {
+      if (node.nudged_at <= node.asked_at) {
+        node.nudged_at = position.at;  // the first since it was asked: a storm of commits does not put it off
+      }
+    }
   }
 
   /// Somebody read or wrote at `now`.
@@ -199,8 +204,7 @@ class Topology {
     }
     if (now < wanted_until_ && wants_proof(id)) {
       // A commit takes a moment to travel; asking in the same instant would only cost a second question.
-      auto const moment = std::max(wanted_.at, wanted_moment_) + std::chrono::milliseconds{2};
-      return std::max({soonest, moment, node.health.retry_at()});
+      return std::max({soonest, node.nudged_at + std::chrono::milliseconds{2}, node.health.retry_at()});
     }
     bool const is_idle = demanded_at_ == never || now - demanded_at_ > limits_.idle_probe_interval;
     auto const due = node.asked_at + (is_idle ? limits_.idle_probe_interval : limits_.probe_interval);
@@ -213,6 +217,7 @@ class Topology {
     bool is_asked = false;
     bool is_suspect = false;
     TimePoint asked_at = never;
+    TimePoint nudged_at = never;
     NodeHealth health{};
     RoleEvidence evidence{};
     NodeFacts facts{};
@@ -238,12 +243,15 @@ class Topology {
     for (auto const& node : nodes_) {
       evidence.push_back(node.evidence);
     }
-    if (cluster_identity(evidence, pinned_identity_) != cluster_.system_identifier) {
+    auto identity = cluster_identity(evidence, pinned_identity_);
+    if (identity == 0) {
+      identity = cluster_.system_identifier;  // nobody says anything now: what was known stays
+    } else if (identity != cluster_.system_identifier) {
       // What was learned so far was learned of another cluster, which answered first.
       highest_timeline_ = 0;
       clock_is_of_.reset();
     }
-    auto const judgement = judge_roles(evidence, pinned_identity_, highest_timeline_);
+    auto const judgement = judge_roles(evidence, identity, highest_timeline_);
     highest_timeline_ = judgement.highest_timeline;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       Node& node = nodes_[i];
