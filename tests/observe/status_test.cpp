@@ -27,6 +27,7 @@ NodeStatus serving() {
   node.role = Role::replica;
   node.lag = 0s;
   node.staleness = 120'400us;
+  node.latency = 850us;
   node.pool.open = 2;
   node.pool.max_connections = 10;
   node.reads = 17;
@@ -45,8 +46,8 @@ class AddressingBackend : public rr::testing::ScriptedBackend {
 
 TEST_CASE("a node is one line with everything one asks first") {
   CHECK(serving().text() ==
-        "replica-1 (127.0.0.1:5433/shop): up, replica, lag 0 us, stale at most 120.4 ms, 2 of 10 connections, "
-        "17 reads, 0 writes");
+        "replica-1 (127.0.0.1:5433/shop): up, replica, lag 0 us, stale at most 120.4 ms, answers in 850 us, "
+        "2 of 10 connections, 17 reads, 0 writes");
 }
 
 TEST_CASE("what is not known is told to be unknown, and a failed probe with its reason") {
@@ -56,25 +57,30 @@ TEST_CASE("what is not known is told to be unknown, and a failed probe with its 
   node.health = Health::down;
   node.reason = "connection refused";
   CHECK(node.text() ==
-        "replica-1 (db-2:5432/shop): down, unknown, lag unknown, stale at most unknown, 0 of 0 connections, 0 reads, "
-        "0 writes: connection refused");
+        "replica-1 (db-2:5432/shop): down, unknown, lag unknown, stale at most unknown, answers in unknown, "
+        "0 of 0 connections, 0 reads, 0 writes: connection refused");
 }
 
-TEST_CASE("the cluster is one line: its primary, that there is none, or that there are two") {
+TEST_CASE("the cluster is one line: its policy, and its primary, that there is none, or that there are two") {
   Status status;
-  CHECK(status.text() == "no primary known");
+  status.policy = "round-robin";
+  status.retries = 3;
+  status.fallbacks = 4;
+  std::string const begin = "policy round-robin, 3 retries, 4 reads on the primary; ";
+  CHECK(status.text() == begin + "no primary known");
   status.primary = "primary";
   status.timeline = 3;
   status.position = Lsn{0x16'B374'D848};
-  CHECK(status.text() == "primary primary, timeline 3, at 16/B374D848");
+  CHECK(status.text() == begin + "primary primary, timeline 3, at 16/B374D848");
   status.is_split = true;
-  CHECK(status.text() == "split: two writable nodes of the same timeline, writes are refused");
+  CHECK(status.text() == begin + "split: two writable nodes of the same timeline, writes are refused");
 }
 
 TEST_CASE("each node has its line below the cluster's") {
   Status status;
+  auto const cluster = status.text();
   status.nodes = {serving(), serving()};
-  CHECK(status.text() == "no primary known\n" + serving().text() + "\n" + serving().text());
+  CHECK(status.text() == cluster + "\n" + serving().text() + "\n" + serving().text());
 }
 
 TEST_CASE("a node's status gathers its facts, its pool and its counters, and nothing secret") {

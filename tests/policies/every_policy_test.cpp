@@ -18,7 +18,6 @@
 namespace rr = replica_router;
 using rr::AnyPolicy;
 using rr::Duration;
-using rr::ReplicaView;
 using namespace rr::testing;
 
 namespace {

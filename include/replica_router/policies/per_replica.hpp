@@ -56,15 +56,14 @@ class PerReplica {
       throw UsageError("replica id " + std::to_string(id) + " is too large: a policy keeps ids below " +
                        std::to_string(capacity));
     }
-    // Block b holds the ids from 8·2^b up to 8·2^(b+1), so its index is the id's highest bit.
-    auto const block = static_cast<std::size_t>(std::bit_width(id / inline_ids)) - 1;
-    auto const begin = inline_ids << block;
-    auto* cells = blocks_[block].load(std::memory_order_acquire);
+    // A block holds the ids that have the same highest bit: from 8 up to 16, from 16 up to 32, and so on.
+    auto const begin = std::bit_floor(id);
+    auto& block = blocks_[static_cast<std::size_t>(std::countr_zero(begin / inline_ids))];
+    auto* cells = block.load(std::memory_order_acquire);
     if (cells == nullptr) {
       auto fresh = std::make_unique<Cell[]>(begin);
       // Two threads may see a new id at once: one block wins, the other was never used.
-      if (blocks_[block].compare_exchange_strong(cells, fresh.get(), std::memory_order_acq_rel,
-                                                 std::memory_order_acquire)) {
+      if (block.compare_exchange_strong(cells, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
         cells = fresh.release();
       }
     }

@@ -140,7 +140,7 @@ class RoundRobin {
         weights += place.weight;
       }
     }
-    return sum / weights;
+    return sum / std::max<std::uint64_t>(weights, 1);
   }
 
   PerReplica<std::uint64_t> places_;

@@ -58,6 +58,13 @@ inline std::uint64_t cluster_identity(std::span<RoleEvidence const> nodes, std::
   return best;
 }
 
+/// How many nodes say that they are of that cluster.
+inline std::size_t support_of(std::span<RoleEvidence const> nodes, std::uint64_t identity) {
+  return static_cast<std::size_t>(std::count_if(nodes.begin(), nodes.end(), [&](RoleEvidence const& node) {
+    return node.is_known && node.system_identifier == identity;
+  }));
+}
+
 /// Judges the roles of all nodes. `pinned_identity` is the cluster's system identifier once the configured primary has
 /// told it (zero before), `highest_timeline` the highest seen so far: a writable node below it is an old primary that
 /// came back, and stays fenced even while the newer one is away.

@@ -237,20 +237,32 @@ class Topology {
     return facts.role == Role::replica && (!has_position(facts, wanted_) || facts.as_of < wanted_moment_);
   }
 
+  /// The cluster's identity: what is known stays, unless the expected primary, or more nodes than ever told it, say
+  /// otherwise. A foreign node that alone is left says nothing.
+  std::uint64_t identity_by(std::vector<RoleEvidence> const& evidence) const {
+    auto const known = cluster_.system_identifier;
+    auto const told = cluster_identity(evidence, pinned_identity_);
+    bool const is_told_by_primary = std::any_of(evidence.begin(), evidence.end(), [&](RoleEvidence const& node) {
+      return node.is_known && node.hint == RoleHint::primary && node.system_identifier == told;
+    });
+    bool const stays = pinned_identity_ == 0 && !is_told_by_primary && support_of(evidence, told) <= identity_support_;
+    return told == 0 || (known != 0 && stays) ? known : told;
+  }
+
   void judge_all() {
     std::vector<RoleEvidence> evidence;
     evidence.reserve(nodes_.size());
     for (auto const& node : nodes_) {
       evidence.push_back(node.evidence);
     }
-    auto identity = cluster_identity(evidence, pinned_identity_);
-    if (identity == 0) {
-      identity = cluster_.system_identifier;  // nobody says anything now: what was known stays
-    } else if (identity != cluster_.system_identifier) {
+    auto const identity = identity_by(evidence);
+    if (identity != cluster_.system_identifier) {
       // What was learned so far was learned of another cluster, which answered first.
       highest_timeline_ = 0;
       clock_is_of_.reset();
+      identity_support_ = 0;
     }
+    identity_support_ = std::max(identity_support_, support_of(evidence, identity));
     auto const judgement = judge_roles(evidence, identity, highest_timeline_);
     highest_timeline_ = judgement.highest_timeline;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
@@ -350,6 +362,7 @@ class Topology {
   std::optional<NodeId> clock_is_of_;
   ClusterFacts cluster_{};
   std::uint64_t pinned_identity_ = 0;
+  std::size_t identity_support_ = 0;  // the most nodes that ever told the identity at once
   std::uint32_t highest_timeline_ = 0;
   CausalPosition wanted_{};
   TimePoint wanted_moment_ = never;
