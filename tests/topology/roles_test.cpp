@@ -119,15 +119,15 @@ std::string complaint(std::vector<RoleEvidence> const& nodes, std::uint64_t pinn
   if (judgement.is_split != (contenders.size() > 1)) {
     return "split";
   }
-  auto const primary = contenders.size() == 1 ? std::optional{contenders[0]} : std::nullopt;
-  if (judgement.primary != primary) {
+  bool const has_primary = contenders.size() == 1;
+  if (judgement.primary.has_value() != has_primary || (has_primary && *judgement.primary != contenders[0])) {
     return "primary";
   }
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     auto const role = !nodes[i].is_known                                       ? Role::unknown
                       : nodes[i].system_identifier != judgement.system_identifier ? Role::foreign
                       : nodes[i].is_in_recovery                                ? Role::replica
-                      : primary == i                                           ? Role::primary
+                      : has_primary && contenders[0] == i                                         ? Role::primary
                                                                                : Role::fenced;
     if (judgement.roles[i] != role) {
       return "role of node " + std::to_string(i) + " is " + std::string{rr::text_of(judgement.roles[i])};
