@@ -151,7 +151,8 @@ TEST_CASE("no commit of four threads is forgotten, and readers see whole states 
       for (std::uint64_t i = 1; i <= commits; ++i) {
         auto const number = i * 3 + thread;
         scope.must_see({Lsn{number}, 1, TimePoint{Duration{static_cast<std::int64_t>(number)}}}, {});
-        scope.has_read(thread, static_cast<std::uint32_t>(thread), TimePoint{Duration{static_cast<std::int64_t>(number)}});
+        scope.has_read(thread, static_cast<std::uint32_t>(thread),
+                       TimePoint{Duration{static_cast<std::int64_t>(number)}});
         wrong += scope.state().last_commit.lsn < Lsn{number} ? 1 : 0;
       }
       --writing;
@@ -162,8 +163,8 @@ TEST_CASE("no commit of four threads is forgotten, and readers see whole states 
     while (writing > 0) {
       auto const state = scope.state();
       auto const& seen = state.last_commit;
-      bool const is_whole = seen.at == rr::never ||
-                            seen.lsn == Lsn{static_cast<std::uint64_t>(seen.at.time_since_epoch().count())};
+      bool const is_whole =
+          seen.at == rr::never || seen.lsn == Lsn{static_cast<std::uint64_t>(seen.at.time_since_epoch().count())};
       bool const is_one_read = state.last_read_node == rr::no_node || state.last_read_node == state.last_read_epoch;
       wrong += is_whole && is_one_read && seen.at >= before.at ? 0 : 1;
       before = seen;

@@ -31,14 +31,14 @@ struct Question {
 /// What the test writes and reads: time, what happens next, and what the code under test did.
 struct Script {
   TimePoint now{std::chrono::hours{1}};
-  std::vector<ProbeEvent> events;                    ///< what the next wait returns
-  std::vector<Question> questions;                   ///< what was asked so far
-  std::vector<NodeId> forgotten;                     ///< whose probes were dropped so far
-  std::vector<TimePoint> waits;                      ///< until when each wait was to last
-  int wakes = 0;                                     ///< how often the prober was woken
-  int open = 0;                                      ///< connections open now
-  std::function<void()> on_ask = [] {};              ///< what another thread does while a question is put
-  std::function<void()> on_wait = [] {};             ///< what another thread does while somebody waits for evidence
+  std::vector<ProbeEvent> events;         ///< what the next wait returns
+  std::vector<Question> questions;        ///< what was asked so far
+  std::vector<NodeId> forgotten;          ///< whose probes were dropped so far
+  std::vector<TimePoint> waits;           ///< until when each wait was to last
+  int wakes = 0;                          ///< how often the prober was woken
+  int open = 0;                           ///< connections open now
+  std::function<void()> on_ask = [] {};   ///< what another thread does while a question is put
+  std::function<void()> on_wait = [] {};  ///< what another thread does while somebody waits for evidence
 };
 
 /// A pooled connection of no use but to be there.

@@ -13,9 +13,9 @@ using rr::Duration;
 using rr::Lsn;
 using rr::TokenVerdict;
 using rr::testing::ours;
-using rr::testing::theirs;
 using rr::testing::Script;
 using rr::testing::ScriptedBackend;
+using rr::testing::theirs;
 using namespace std::chrono_literals;
 
 namespace {
@@ -99,7 +99,8 @@ TEST_CASE("waiting for a sample has the primary asked soon") {
   auto const commit_at = rig.script.now;
   Duration until_due = Duration::max();
   rig.script.on_wait = [&] {
-    until_due = rig.cluster.look([&](rr::Topology const& topology) { return topology.due(0, rig.script.now); }) - commit_at;
+    until_due =
+        rig.cluster.look([&](rr::Topology const& topology) { return topology.due(0, rig.script.now); }) - commit_at;
     rig.sample(Lsn{7000});
   };
   CHECK_FALSE(rig.desk.issue({Lsn{}, 0, commit_at}).empty());

@@ -131,7 +131,8 @@ TEST_CASE("an explanation is one line for the choice and one for each node") {
   rr::Explanation explanation;
   CHECK(explanation.text() == "no node would serve this read");
   explanation.chosen = "replica-1";
-  explanation.nodes = {{"primary", Verdict::not_a_replica, "the primary"}, {"replica-1", Verdict::eligible, "eligible"}};
+  explanation.nodes = {{"primary", Verdict::not_a_replica, "the primary"},
+                       {"replica-1", Verdict::eligible, "eligible"}};
   CHECK(explanation.text() ==
         "replica-1 would serve this read\n"
         "primary: the primary\n"

@@ -441,7 +441,8 @@ TEST_CASE("a connection that outlived its time in a lease is closed on its retur
   CHECK(rig.meter.open == 0);
 }
 
-TEST_CASE("connections that fell idle at once are closed between three quarters of the timeout and the whole, not at once") {
+TEST_CASE(
+    "connections that fell idle at once are closed between three quarters of the timeout and the whole, not at once") {
   Rig rig{{100, 0, 1000s, 24h}};
   std::vector<Pool::Slot*> leased;
   for (int i = 0; i < 100; ++i) {
@@ -469,11 +470,10 @@ TEST_CASE("an opening that fails gives its place to the next waiter") {
   std::string told;
   std::thread opener{[&] {
     try {
-      rig.pool.acquire(Purpose::write, 1, rig.backend.now() + 30s,
-                       [&](TimePoint) -> std::unique_ptr<PooledConnection> {
-                         may_fail.wait(false);
-                         throw std::runtime_error{"refused"};
-                       });
+      rig.pool.acquire(Purpose::write, 1, rig.backend.now() + 30s, [&](TimePoint) -> std::unique_ptr<PooledConnection> {
+        may_fail.wait(false);
+        throw std::runtime_error{"refused"};
+      });
     } catch (std::runtime_error const& error) {
       told = error.what();
     }
@@ -498,11 +498,10 @@ TEST_CASE("an opening that fails gives its place to the next waiter") {
 TEST_CASE("an opening that fails counts for nothing afterwards") {
   Rig rig{{1, 0}};
   for (auto const purpose : {Purpose::primary_read, Purpose::write, Purpose::replica_read}) {
-    CHECK_THROWS_AS(rig.pool.acquire(purpose, 1, rig.backend.now() + 1s,
-                                     [](TimePoint) -> std::unique_ptr<PooledConnection> {
-                                       throw std::runtime_error{"refused"};
-                                     }),
-                    std::runtime_error);
+    CHECK_THROWS_AS(
+        rig.pool.acquire(purpose, 1, rig.backend.now() + 1s,
+                         [](TimePoint) -> std::unique_ptr<PooledConnection> { throw std::runtime_error{"refused"}; }),
+        std::runtime_error);
     auto const report = rig.pool.report();
     CHECK(report.open == 0);
     CHECK(report.leased_to_reads + report.leased_to_writes == 0);

@@ -16,11 +16,11 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-/// Of one user a password is asked; another may open only four connections.
+/// Of one user a password is asked; another may open only six connections.
 testing::Cluster& shared_cluster() {
   static testing::Cluster cluster{{.replicas = 1, .hba = {"host all locked 127.0.0.1/32 scram-sha-256"}}};
   static bool const is_filled = [] {
-    cluster.primary().execute("CREATE ROLE locked LOGIN PASSWORD 'open sesame''\\ ;'; CREATE ROLE plain LOGIN CONNECTION LIMIT 4");
+    cluster.primary().execute("CREATE ROLE locked LOGIN PASSWORD 'open sesame''\\ ;'; CREATE ROLE plain LOGIN CONNECTION LIMIT 6");
     cluster.wait_until_caught_up();
     return true;
   }();

@@ -60,16 +60,16 @@ Verdict plainly(NodeFacts const& f, Freshness const& d) {
   bool const sees_commit = d.position.at == rr::never || has_moment || has_lsn;
   bool const is_fresh = d.as_of == rr::never || (is_same_history && f.as_of != rr::never && f.as_of >= d.as_of);
   bool const is_within_lag = !f.is_measured || (f.lag != Duration::max() && f.lag <= max_lag);
-  return !is_heard_of                                ? Verdict::unheard_of
-         : f.health == Health::down                  ? Verdict::down
-         : f.role == Role::primary                   ? Verdict::not_a_replica
-         : f.role == Role::fenced                    ? Verdict::fenced
-         : f.role == Role::foreign                   ? Verdict::foreign
-         : d.placement == Placement::primary_only    ? Verdict::placement
-         : !is_within_lag                            ? Verdict::behind_max_lag
-         : !sees_commit                              ? Verdict::position_not_reached
-         : !is_fresh                                 ? Verdict::too_stale
-                                                     : Verdict::eligible;
+  return !is_heard_of                             ? Verdict::unheard_of
+         : f.health == Health::down               ? Verdict::down
+         : f.role == Role::primary                ? Verdict::not_a_replica
+         : f.role == Role::fenced                 ? Verdict::fenced
+         : f.role == Role::foreign                ? Verdict::foreign
+         : d.placement == Placement::primary_only ? Verdict::placement
+         : !is_within_lag                         ? Verdict::behind_max_lag
+         : !sees_commit                           ? Verdict::position_not_reached
+         : !is_fresh                              ? Verdict::too_stale
+                                                  : Verdict::eligible;
 }
 
 constexpr std::array healths{Health::unknown, Health::up, Health::down};

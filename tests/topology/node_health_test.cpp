@@ -64,7 +64,8 @@ class Model {
   }
 
   Duration pause() const {
-    return doublings_ < 0 ? Duration::zero() : std::min<Duration>(limits.max_backoff, limits.backoff * (1 << doublings_));
+    return doublings_ < 0 ? Duration::zero()
+                          : std::min<Duration>(limits.max_backoff, limits.backoff * (1 << doublings_));
   }
 
   Health health = Health::unknown;

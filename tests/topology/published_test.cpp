@@ -49,9 +49,7 @@ TEST_CASE("what was never published is the default value") {
   CHECK(published.read().text == Odd{}.text);
 }
 
-TEST_CASE("a value can be given at the start") {
-  CHECK(rr::Published<std::uint64_t>{42U}.read() == 42);
-}
+TEST_CASE("a value can be given at the start") { CHECK(rr::Published<std::uint64_t>{42U}.read() == 42); }
 
 TEST_CASE("the latest value replaces the one before, to the last byte") {
   rr::Published<Odd> published;

@@ -21,7 +21,8 @@ namespace {
 constexpr std::uint64_t ours = 1000;
 constexpr std::uint64_t theirs = 2000;
 
-constexpr RoleEvidence known(bool is_in_recovery, std::uint32_t timeline, std::uint64_t system, bool is_certain = true) {
+constexpr RoleEvidence known(bool is_in_recovery, std::uint32_t timeline, std::uint64_t system,
+                             bool is_certain = true) {
   RoleEvidence out;
   out.is_known = true;
   out.is_in_recovery = is_in_recovery;
@@ -38,9 +39,8 @@ constexpr RoleEvidence writable_on_1 = known(false, 1, ours);
 constexpr RoleEvidence writable_on_2 = known(false, 2, ours);
 constexpr RoleEvidence writable_on_unknown = known(false, 0, ours);
 constexpr RoleEvidence foreign = known(false, 9, theirs);
-constexpr std::array kinds{silent,        standby,       standby_of_no_certain_timeline,
-                           writable_on_1, writable_on_2, writable_on_unknown,
-                           foreign};
+constexpr std::array kinds{
+    silent, standby, standby_of_no_certain_timeline, writable_on_1, writable_on_2, writable_on_unknown, foreign};
 constexpr char const* letters = "-su12?f";
 
 constexpr RoleEvidence expected_primary(RoleEvidence evidence) {
@@ -124,11 +124,11 @@ std::string complaint(std::vector<RoleEvidence> const& nodes, std::uint64_t pinn
     return "primary";
   }
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    auto const role = !nodes[i].is_known                                       ? Role::unknown
+    auto const role = !nodes[i].is_known                                          ? Role::unknown
                       : nodes[i].system_identifier != judgement.system_identifier ? Role::foreign
-                      : nodes[i].is_in_recovery                                ? Role::replica
-                      : has_primary && contenders[0] == i                                         ? Role::primary
-                                                                               : Role::fenced;
+                      : nodes[i].is_in_recovery                                   ? Role::replica
+                      : has_primary && contenders[0] == i                         ? Role::primary
+                                                                                  : Role::fenced;
     if (judgement.roles[i] != role) {
       return "role of node " + std::to_string(i) + " is " + std::string{rr::text_of(judgement.roles[i])};
     }
