@@ -138,7 +138,7 @@ step() {
     printf '%s\n' "$line" >>"$log"
     if [[ "$line" =~ ^(\[ *|dlstatus:.*:|pmstatus:.*:)([0-9]+)[%.] ]]; then
       percent=$((BASH_REMATCH[2] / 20 * 20))
-      [ "$percent" = "$last" ] || printf 'install: [%3d%%] %s\n' "$percent" "$title"
+      [ "$percent" = "$last" ] || printf 'install:   [%3d%%]\n' "$percent"
       last="$percent"
     fi
   done || { tail -n 40 "$log" >&2; die "this failed: $title"; }

@@ -94,7 +94,7 @@ TEST_CASE("an insert position just past a page header: a caught-up replica is el
     primary.execute(fill_page_exactly);
     auto const wanted = Lsn::parse(primary.query("SELECT pg_current_wal_insert_lsn()"));
     REQUIRE(wanted);
-    REQUIRE(wanted->bytes() != wanted->before_page_header().bytes());
+    REQUIRE((wanted->bytes() % 8192 == 24 || wanted->bytes() % 8192 == 40));
     ReplicaRouter db{rig.options};
     bool const is_fresh = [&] {
       try {

@@ -363,3 +363,18 @@ TEST_CASE("when the only node is away a read and a write say what was tried, wit
   CHECK_THAT(message_of_error([&] { static_cast<void>(db.write(WriteOptions{.deadline = 50ms})); }),
              ContainsSubstring("the-primary") && ContainsSubstring("refused"));
 }
+
+TEST_CASE("a replica added in the place of one removed is probed and read itself, and nothing is left on the old one") {
+  auto& cluster = shared_cluster();
+  auto options = options_for(cluster);
+  options.replicas = {{cluster.replica(0).conninfo() + " application_name=reused_number", {.name = "old"}}};
+  ReplicaRouter db{options, RoundRobin{}};
+  wait_until_known(db, 1);
+  db.remove_replica("old");
+  db.add_replica({cluster.replica(1).conninfo(), {.name = "new"}});
+  eventually("the new one serves", 10s, [&] { return db.read().served_by() == "new"; }, [&] { return db.status().text(); });
+  CHECK(db.read()->query_value<int>(port_query) == cluster.replica(1).port());
+  eventually("no session is left on the old one", 10s, [&] {
+    return cluster.replica(0).query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reused_number'") == "0";
+  });
+}

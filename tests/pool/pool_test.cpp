@@ -567,6 +567,14 @@ TEST_CASE("closing a pool closes what is idle") {
   CHECK(rig.meter.open == 0);
 }
 
+TEST_CASE("a pool that is closed while a caller makes room in it leases nothing to that caller") {
+  Rig rig{{1}};
+  rig.give_back(rig.acquire(Purpose::write));
+  rig.meter.on_close = [&] { rig.pool.close(); };
+  CHECK_THROWS_AS(rig.acquire(Purpose::write, 1s, 2), PoolInterrupted);  // the idle connection is of an older epoch
+  CHECK(rig.pool.in_flight() == 0);
+}
+
 TEST_CASE("a place is free only once the connection that had it is closed") {
   Rig rig{{1}};
   std::atomic<bool> may_close{false};

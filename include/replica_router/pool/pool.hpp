@@ -80,6 +80,9 @@ class Pool {
       lock.unlock();
       closing.run();
       lock.lock();
+      if (is_closed_) {
+        throw PoolInterrupted{};
+      }
       slot = take(purpose, epoch, closing);
     }
     if (slot == nullptr) {
