@@ -35,7 +35,7 @@ if(problem AND TARGET libpqxx::pqxx)
   message(FATAL_ERROR "${problem}. Point CMAKE_PREFIX_PATH to another one, or have it fetched with "
                       "-DCMAKE_DISABLE_FIND_PACKAGE_libpqxx=ON")
 elseif(problem)
-  message(STATUS "${problem}")
+  message(STATUS "${problem} (where cmake/install_dependencies.sh has built one, its --print-environment tells)")
   set(CMAKE_CXX_STANDARD 20) # of this build alone: libpqxx chooses what it offers by it
   set(SKIP_BUILD_TEST ON)
   replica_router_fetch(libpqxx https://github.com/jtv/libpqxx.git 7.10.0 pqxx)

@@ -345,3 +345,92 @@ TEST_CASE("serialization failures and deadlocks of a write are retried as asked"
   CHECK(cluster.primary().query("SELECT n FROM counter") == "100");
   CHECK(retried > 0);
 }
+
+TEST_CASE("a connection cut with COMMIT under way is in doubt; exactly_once settles it both ways") {
+  testing::Cluster cluster{{.replicas = 0}};
+  auto& primary = cluster.primary();
+  primary.execute("CREATE TABLE payment(id int)");
+  TcpLink link{primary.port()};
+  ReplicaRouter db{{.primary = {primary.conninfo() + " port=" + std::to_string(link.port()), {.name = "primary"}}}};
+  wait_until_known(db, 0);
+  auto const count = [&](int id) { return primary.query("SELECT count(*) FROM payment WHERE id = " + std::to_string(id)); };
+  // Pays once through a link that is cut while COMMIT is under way, in the given manner.
+  auto const pay = [&](int id, LinkMode cut, WriteOptions const& options) {
+    std::atomic<bool> is_cut{false};
+    std::thread mender{[&] {
+      eventually("the link is cut", 10s, [&] { return is_cut.load(); });
+      auto const since = std::chrono::steady_clock::now();
+      eventually("COMMIT was sent", 10s, [&] {
+        return cut == LinkMode::stall_answers ? count(id) == "1" : std::chrono::steady_clock::now() - since > 200ms;
+      });
+      link.set(LinkMode::drop);
+      link.set(LinkMode::forward);
+    }};
+    struct Join {
+      std::thread& thread;
+      ~Join() { thread.join(); }
+    } const join{mender};
+    int calls = 0;
+    db.write(options, [&](pqxx::dbtransaction& tx) {
+      tx.exec("INSERT INTO payment VALUES ($1)", pqxx::params{id});
+      if (++calls == 1) {
+        link.set(cut);
+        is_cut = true;
+      }
+    });
+    return calls;
+  };
+  CHECK_THROWS_AS(pay(1, LinkMode::stall_answers, {.deadline = 10s}), CommitInDoubt);
+  CHECK(count(1) == "1");
+  CHECK(pay(2, LinkMode::stall_answers, {.exactly_once = true, .deadline = 20s}) == 1);
+  CHECK(count(2) == "1");
+  CHECK(pay(3, LinkMode::stall, {.exactly_once = true, .deadline = 20s}) == 2);
+  CHECK(count(3) == "1");
+}
+
+TEST_CASE("two writable nodes of the same timeline: writes are refused with the reason, reads go on") {
+  testing::Cluster cluster{{.replicas = 2}};
+  ReplicaRouter db{options_for(cluster), RoundRobin{}};
+  wait_until_known(db, 2);
+  cluster.replica(0).break_away();
+  eventually("the split is seen", 15s, [&] { return db.read([](auto&) {}), db.status().is_split; }, [&] { return db.status().text(); });
+  try {
+    db.write(WriteOptions{.deadline = 200ms}, [](auto& tx) { tx.exec("SELECT 1"); });
+    FAIL("a write went through");
+  } catch (NoPrimaryAvailable const& error) {
+    CHECK_THAT(error.what(), ContainsSubstring("same timeline"));
+  }
+  CHECK(spread(db, 10) == std::map<int, int>{{cluster.replica(1).port(), 10}});
+}
+
+TEST_CASE("a rolling restart of all nodes under load: no read fails, every acknowledged write is there") {
+  testing::Cluster cluster{{.replicas = 2}};
+  cluster.primary().execute("CREATE TABLE entry(id int PRIMARY KEY)");
+  cluster.wait_until_caught_up();
+  auto options = options_for(cluster);
+  options.warm_up = 500ms;
+  options.max_backoff = 1s;
+  ReplicaRouter db{options, RoundRobin{}};
+  wait_until_known(db, 2);
+  std::atomic<int> next{0};
+  std::atomic<int> acknowledged{0};
+  Readers readers{2, [&] { db.read([](auto& tx) { tx.exec("SELECT count(*) FROM entry"); }); }};
+  Readers writers{2, [&] {
+    auto const id = ++next;
+    db.write(WriteOptions{.exactly_once = true, .deadline = 20s}, [&](auto& tx) { tx.exec("INSERT INTO entry VALUES ($1)", pqxx::params{id}); });
+    ++acknowledged;
+  }};
+  for (auto* node : {&cluster.replica(0), &cluster.replica(1), &cluster.primary()}) {
+    readers.wait_for(50);
+    node->stop_fast();
+    node->start();
+    auto const name = node->name();
+    eventually(name + " is up again", 20s, [&] { return node_of(db.status(), name).health == Health::up; }, [&] { return db.status().text(); });
+  }
+  readers.wait_for(50);
+  writers.stop();
+  readers.stop();
+  CHECK(readers.failures() == std::vector<std::string>{});
+  CHECK(writers.failures() == std::vector<std::string>{});
+  CHECK(cluster.primary().query("SELECT count(*) FROM entry") == std::to_string(acknowledged));
+}

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <concepts>
 #include <exception>
@@ -16,16 +15,14 @@
 
 #include "replica_router/cluster/causal_scope.hpp"
 #include "replica_router/cluster/cluster.hpp"
-#include "replica_router/cluster/monitor.hpp"
 #include "replica_router/cluster/read_route.hpp"
+#include "replica_router/cluster/shared_state.hpp"
 #include "replica_router/cluster/token_desk.hpp"
 #include "replica_router/cluster/write_route.hpp"
 #include "replica_router/errors.hpp"
 #include "replica_router/failure.hpp"
-#include "replica_router/cluster/node_status.hpp"
 #include "replica_router/observe/status.hpp"
 #include "replica_router/options.hpp"
-#include "replica_router/policies/description.hpp"
 #include "replica_router/policies/least_lag.hpp"
 #include "replica_router/policies/sticky_after_write.hpp"
 #include "replica_router/postgres/pqxx_backend.hpp"
@@ -61,8 +58,8 @@ class ReplicaRouter {
   /// A lease on the node that the read goes to; `->` and `*` give a transaction object in autocommit, one round trip a
   /// statement. A statement that fails is not run elsewhere: `read(fn)` does that.
   ///
-  /// Throws: `ConfigError` for options out of range; `FreshnessUnmet`, `NoReplicaAvailable`, `NoPrimaryAvailable` when no
-  /// node may serve it in time; `PoolTimeout` when the node's connections are all out.
+  /// Throws: `ConfigError` for options out of range; `FreshnessUnmet`, `NoReplicaAvailable`, `NoPrimaryAvailable` when
+  /// no node may serve it in time; `PoolTimeout` when the node's connections are all out.
   [[nodiscard]] ReadLease<Backend> read(ReadOptions const& options = {}) {
     validate(options);
     auto route = route_for(options);
@@ -110,20 +107,22 @@ class ReplicaRouter {
 
   /// A transaction on the primary: `->` and `*` give it, `commit()` makes it definite, else it is rolled back.
   ///
-  /// Throws: `ConfigError` for options out of range; `NoPrimaryAvailable` when none was to be had in time; `PoolTimeout`.
+  /// Throws: `ConfigError` for options out of range; `NoPrimaryAvailable` when none was to be had in time;
+  /// `PoolTimeout`.
   [[nodiscard]] WriteLease<Backend> write(WriteOptions const& options = {}) {
     validate(options);
-    WriteRoute<Backend> route{cluster(), backend(), options, commit_position()};
+    WriteRoute<Backend> route{cluster(), backend(), options, shared_->commit_position()};
     return WriteLease<Backend>{route.take(), [shared = shared_, scope = scope_](auto const& lease, auto lsn) {
-                                 committed(*shared, *scope, lease, lsn);
+                                 shared->committed(*scope, lease, lsn);
                                }};
   }
 
-  /// Runs `fn(transaction)`, or `fn(transaction, attempt)` with attempts counted from 1, in a transaction on the primary:
-  /// commits when it returns, rolls back when it throws. `fn` is run again only where nothing can have been committed.
+  /// Runs `fn(transaction)`, or `fn(transaction, attempt)` with attempts counted from 1, in a transaction on the
+  /// primary: commits when it returns, rolls back when it throws. `fn` is run again only where nothing can have been
+  /// committed.
   ///
-  /// Throws: as `write()`; what `fn` throws; `CommitInDoubt`, `TransactionRolledBack` and the server's own errors as told
-  /// at `WriteLease::commit()`.
+  /// Throws: as `write()`; what `fn` throws; `CommitInDoubt`, `TransactionRolledBack` and the server's own errors as
+  /// told at `WriteLease::commit()`.
   template <class Function>
     requires(std::invocable<Function&, WriteTransaction&> || std::invocable<Function&, WriteTransaction&, int>)
   auto write(Function&& fn) {
@@ -137,22 +136,30 @@ class ReplicaRouter {
     validate(options);
     auto const shared = shared_;
     auto const scope = scope_;
-    WriteRoute<Backend> route{cluster(), backend(), options, commit_position()};
+    WriteRoute<Backend> route{cluster(), backend(), options, shared_->commit_position()};
     for (int attempt = 1;; ++attempt) {
       auto lease = route.take();
       auto& transaction = *lease.connection().write();
       try {
         if constexpr (std::is_void_v<decltype(call(fn, transaction, attempt))>) {
           call(fn, transaction, attempt);
-          commit(*shared, *scope, route, lease);
+          route.commit(lease);
+          shared->committed(*scope, lease, lease.connection().write()->commit_lsn());
           return;
         } else {
           auto result = call(fn, transaction, attempt);
-          commit(*shared, *scope, route, lease);
+          route.commit(lease);
+          shared->committed(*scope, lease, lease.connection().write()->commit_lsn());
           return result;
         }
       } catch (...) {
-        run_again_or_rethrow(route, lease, options, attempt);
+        auto const* write = lease.connection().write();
+        if (write->is_committed()) {
+          // `fn` committed by itself and threw afterwards: the session must see what it wrote.
+          shared->committed(*scope, lease, write->commit_lsn());
+          throw;
+        }
+        route.run_again_or_rethrow(lease, attempt);
       }
       shared->retries.fetch_add(1, std::memory_order_relaxed);
     }
@@ -172,7 +179,9 @@ class ReplicaRouter {
   /// The position of the session's last write, as text for a cookie, a header or a job's payload; empty when it has
   /// written nothing. Where the commit's position was not captured, waits for the next sample of the primary.
   /// Throws: `NoPrimaryAvailable` when no sample came within `probe_timeout`.
-  [[nodiscard]] std::string token() const { return TokenDesk{*cluster(), backend()}.issue(scope_->state().last_commit); }
+  [[nodiscard]] std::string token() const {
+    return TokenDesk{*cluster(), backend()}.issue(scope_->state().last_commit);
+  }
 
   /// Takes a token in: from now on this session sees what the token's session had written. The text is not trusted:
   /// whatever is wrong with it is told and ignored. Waits, at most `probe_timeout`, only where the token is newer than
@@ -186,8 +195,8 @@ class ReplicaRouter {
   }
 
   /// Registers a prepared statement: every connection of every node knows it, present and future.
-  /// Throws: `ConfigError` when the name stands for another statement already. A statement that the server refuses shows
-  /// as the server's error at the first read or write after.
+  /// Throws: `ConfigError` when the name stands for another statement already. A statement that the server refuses
+  /// shows as the server's error at the first read or write after.
   void prepare(std::string const& name, std::string const& sql) { cluster()->prepare(name, sql); }
 
   /// Takes a replica in at run time. Throws: `ConfigError` as the constructor does.
@@ -204,12 +213,12 @@ class ReplicaRouter {
     cluster()->add(validated(std::move(all)).replicas.back(), RoleHint::replica);
   }
 
-  /// Lets a node go, by name: no read is placed on it any more; leases that are out end in peace, and then its connections
-  /// are closed. Throws: `ConfigError` when there is none of that name.
+  /// Lets a node go, by name: no read is placed on it any more; leases that are out end in peace, and then its
+  /// connections are closed. Throws: `ConfigError` when there is none of that name.
   void remove_replica(std::string_view name) { cluster()->remove(name); }
 
-  /// Waits until every node has been heard of, be it up or down, so that the first reads are spread over all replicas that
-  /// live. Nothing needs it: reads and writes work from the first moment. False when `timeout` passed first.
+  /// Waits until every node has been heard of, be it up or down, so that the first reads are spread over all replicas
+  /// that live. Nothing needs it: reads and writes work from the first moment. False when `timeout` passed first.
   bool wait_until_ready(std::chrono::milliseconds timeout) const {
     auto const deadline = backend().now() + timeout;
     for (;;) {
@@ -225,26 +234,7 @@ class ReplicaRouter {
   }
 
   /// What is known of each node now.
-  [[nodiscard]] Status status() const {
-    Status out;
-    auto const facts = cluster()->facts();
-    out.policy = text_of(shared_->policy);
-    out.is_split = facts.is_split;
-    out.system_identifier = facts.system_identifier;
-    out.timeline = facts.timeline;
-    out.position = facts.position;
-    out.retries = shared_->retries.load(std::memory_order_relaxed);
-    out.fallbacks = shared_->fallbacks.load(std::memory_order_relaxed);
-    for (auto const* node : cluster()->nodes()) {
-      if (node != nullptr) {
-        out.nodes.push_back(status_of(*cluster(), *node, backend().now()));
-        if (node->id == facts.primary) {
-          out.primary = node->endpoint.name;
-        }
-      }
-    }
-    return out;
-  }
+  [[nodiscard]] Status status() const { return shared_->status(); }
 
   /// Which node a read of this session would get now, and why not each other node.
   /// Throws: `ConfigError` for options out of range.
@@ -254,21 +244,7 @@ class ReplicaRouter {
   }
 
  private:
-  /// What the router, its sessions and its leases have in common.
-  struct Shared {
-    template <class... BackendArguments>
-    Shared(Options const& options, Policy&& chosen, BackendArguments&&... arguments)
-        : backend{std::forward<BackendArguments>(arguments)...}, policy{std::move(chosen)}, cluster{options, backend},
-          monitor{cluster, backend}, background{monitor} {}
-
-    Backend backend;
-    Policy policy;
-    Cluster<Backend> cluster;
-    std::atomic<std::uint64_t> retries{0};
-    std::atomic<std::uint64_t> fallbacks{0};
-    Monitor<Backend> monitor;
-    typename Backend::Background background;  // last, so that it stops first
-  };
+  using Shared = SharedState<Policy, Backend>;
 
   explicit ReplicaRouter(std::shared_ptr<Shared> shared)
       : shared_{std::move(shared)}, scope_{std::make_shared<CausalScope>()} {}
@@ -297,8 +273,8 @@ class ReplicaRouter {
   void run_elsewhere_or_rethrow(ReadRoute<Policy, Backend>& route, Lease<Backend>& lease) const {
     auto const failure = backend().failure_in_flight(lease.connection());
     bool const is_lost = failure == Failure::connection_lost;
-    bool const is_conflict = lease.facts().role == Role::replica &&
-                             (failure == Failure::serialization || failure == Failure::deadlock);
+    bool const is_conflict =
+        lease.facts().role == Role::replica && (failure == Failure::serialization || failure == Failure::deadlock);
     if ((!is_lost && !is_conflict) || !route.has_time()) {
       throw;
     }
@@ -310,84 +286,12 @@ class ReplicaRouter {
     lease.give_back();
   }
 
-  CommitPosition commit_position() const {
-    bool wanted = demands_freshness(shared_->policy);
-    switch (cluster()->options().capture_tokens) {
-      case CaptureTokens::automatic: break;
-      case CaptureTokens::always: wanted = true; break;
-      case CaptureTokens::off: wanted = false; break;
-    }
-    return wanted ? CommitPosition::captured : CommitPosition::not_captured;
-  }
-
   template <class Function>
   static decltype(auto) call(Function& fn, WriteTransaction& transaction, int attempt) {
     if constexpr (std::invocable<Function&, WriteTransaction&, int>) {
       return fn(transaction, attempt);
     } else {
       return fn(transaction);
-    }
-  }
-
-  /// Thrown from `commit` to `write(fn)`: the server says that the commit in doubt did not happen.
-  struct ProvenAborted {};
-
-  /// Commits what `fn` has not committed itself, and settles a commit in doubt where that was asked for.
-  static void commit(Shared& shared, CausalScope& scope, WriteRoute<Backend>& route, Lease<Backend>& lease) {
-    auto& write = *lease.connection().write();
-    if (!write.is_committed()) {
-      try {
-        write.commit();
-      } catch (CommitInDoubt const&) {
-        if (write.transaction_id().empty()) {
-          throw;
-        }
-        switch (route.settle(write.transaction_id(), lease.facts().timeline)) {
-          case Settlement::committed: break;
-          case Settlement::aborted: throw ProvenAborted{};
-          case Settlement::unknown: throw;
-        }
-      }
-    }
-    committed(shared, scope, lease, write.commit_lsn());
-  }
-
-  /// In a `catch` block: returns when nothing can have been committed and `fn` may run again, rethrows otherwise.
-  void run_again_or_rethrow(WriteRoute<Backend>& route, Lease<Backend>& lease, WriteOptions const& options,
-                            int attempt) const {
-    try {
-      throw;
-    } catch (ProvenAborted const&) {
-      route.failed(lease, "the connection was lost during COMMIT, which the server says was not carried out");
-      return;
-    } catch (...) {
-      auto const* write = lease.connection().write();
-      if (write->is_committed()) {
-        // `fn` committed by itself and threw afterwards: the session must see what it wrote.
-        committed(*shared_, *scope_, lease, write->commit_lsn());
-        throw;
-      }
-      if (write->is_in_doubt() || !route.has_time()) {
-        throw;
-      }
-      auto const failure = backend().failure_in_flight(lease.connection());
-      bool const is_conflict = failure == Failure::serialization || failure == Failure::deadlock;
-      if (failure == Failure::connection_lost) {
-        route.failed(lease, "the connection was lost before COMMIT was sent");
-      } else if (is_conflict && attempt < options.max_attempts) {
-        lease.give_back();
-      } else {
-        throw;
-      }
-    }
-  }
-
-  /// After a confirmed commit: the session must see it, and replicas are to be proven soon.
-  static void committed(Shared& shared, CausalScope& scope, Lease<Backend> const& lease, std::optional<Lsn> lsn) {
-    CausalPosition const position{lsn.value_or(Lsn{}), lsn ? lease.facts().timeline : 0, shared.backend.now()};
-    scope.must_see(position, shared.cluster.facts());
-    if (lsn) {
-      shared.cluster.nudge(position);
     }
   }
 

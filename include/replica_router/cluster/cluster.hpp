@@ -83,9 +83,8 @@ class Cluster {
     {
       std::lock_guard guard{mutex_};
       auto list = std::make_unique<NodeList>(nodes());
-      auto const at = std::find_if(list->begin(), list->end(), [&](auto const* node) {
-        return node != nullptr && node->endpoint.name == name;
-      });
+      auto const at = std::find_if(list->begin(), list->end(),
+                                   [&](auto const* node) { return node != nullptr && node->endpoint.name == name; });
       if (at == list->end()) {
         throw ConfigError{"replicas: there is no node named \"" + std::string{name} + "\" to remove"};
       }

@@ -21,7 +21,9 @@ class Lease {
   Lease(std::shared_ptr<Cluster<Backend>> cluster, NodeType& node, Slot& slot, NodeFacts const& facts)
       : cluster_{std::move(cluster)}, node_{&node}, slot_{&slot}, facts_{facts} {}
   Lease(Lease&& other) noexcept
-      : cluster_{std::move(other.cluster_)}, node_{other.node_}, slot_{std::exchange(other.slot_, nullptr)},
+      : cluster_{std::move(other.cluster_)},
+        node_{other.node_},
+        slot_{std::exchange(other.slot_, nullptr)},
         facts_{other.facts_} {}
   Lease& operator=(Lease&& other) noexcept {
     if (this != &other) {

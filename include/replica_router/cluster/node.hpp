@@ -16,12 +16,12 @@ namespace replica_router {
 
 /// How often something happened to a node, since the router began.
 struct NodeCounters {
-  std::atomic<std::uint64_t> reads{0};            ///< leases given to reads
-  std::atomic<std::uint64_t> writes{0};           ///< leases given to writes
-  std::atomic<std::uint64_t> lost{0};             ///< leases whose connection broke
-  std::atomic<std::uint64_t> refused{0};          ///< connections that could not be made
-  std::atomic<std::uint64_t> conflicts{0};        ///< reads that a recovery conflict cancelled
-  std::atomic<std::uint64_t> ejections{0};        ///< times it went down
+  std::atomic<std::uint64_t> reads{0};      ///< leases given to reads
+  std::atomic<std::uint64_t> writes{0};     ///< leases given to writes
+  std::atomic<std::uint64_t> lost{0};       ///< leases whose connection broke
+  std::atomic<std::uint64_t> refused{0};    ///< connections that could not be made
+  std::atomic<std::uint64_t> conflicts{0};  ///< reads that a recovery conflict cancelled
+  std::atomic<std::uint64_t> ejections{0};  ///< times it went down
 };
 
 /// One node. Stays where it is for as long as the cluster lives, also after it was removed.
@@ -33,8 +33,8 @@ struct Node {
 
   /// Leases a connection by `deadline`, opening one within `connect_timeout` where none is idle.
   /// Throws: as `Pool::acquire`; `ConnectFailure`.
-  typename Pool<Backend>::Slot& acquire(Backend const& backend, Purpose purpose, std::uint32_t epoch, TimePoint deadline,
-                                        Duration connect_timeout) {
+  typename Pool<Backend>::Slot& acquire(Backend const& backend, Purpose purpose, std::uint32_t epoch,
+                                        TimePoint deadline, Duration connect_timeout) {
     return pool.acquire(purpose, epoch, deadline, [&](TimePoint latest) {
       return backend.connect(address, std::min(latest, backend.now() + connect_timeout),
                              [&] { return facts.read().health == Health::down; });

@@ -13,10 +13,10 @@ namespace replica_router {
 
 /// A read's contract: what every node must meet, and what to do when none does.
 struct ReadContract {
-  Freshness demand{};                  ///< for every node
-  Freshness demand_elsewhere{};        ///< for every node but the one the session read last, under monotonic reads
-  NodeId last_node = no_node;          ///< the node the session read last
-  std::uint32_t last_epoch = 0;        ///< that node's epoch then
+  Freshness demand{};            ///< for every node
+  Freshness demand_elsewhere{};  ///< for every node but the one the session read last, under monotonic reads
+  NodeId last_node = no_node;    ///< the node the session read last
+  std::uint32_t last_epoch = 0;  ///< that node's epoch then
   MonotonicReads monotonic = MonotonicReads::off;
   OnUnmet on_unmet = OnUnmet::primary;
   Duration wait_up_to{};

@@ -8,14 +8,15 @@
 #include <utility>
 #include <vector>
 
+#include "replica_router/cluster/candidates.hpp"
 #include "replica_router/cluster/cluster.hpp"
 #include "replica_router/cluster/lease.hpp"
+#include "replica_router/cluster/lease_attempt.hpp"
+#include "replica_router/cluster/node_explanations.hpp"
 #include "replica_router/cluster/read_contract.hpp"
-#include "replica_router/cluster/view_list.hpp"
 #include "replica_router/errors.hpp"
 #include "replica_router/observe/explanation.hpp"
 #include "replica_router/policies/description.hpp"
-#include "replica_router/pool/begin_failure.hpp"
 #include "replica_router/routing_policy.hpp"
 
 namespace replica_router {
@@ -28,8 +29,8 @@ class ReadRoute {
  public:
   using NodeType = Node<Backend>;
 
-  ReadRoute(std::shared_ptr<Cluster<Backend>> cluster, Backend const& backend, Policy& policy, CausalState const& session,
-            ReadOptions const& read)
+  ReadRoute(std::shared_ptr<Cluster<Backend>> cluster, Backend const& backend, Policy& policy,
+            CausalState const& session, ReadOptions const& read)
       : cluster_{std::move(cluster)}, backend_{backend}, policy_{policy}, options_{cluster_->options()} {
     request_.now = backend_.now();
     request_.last_commit = session.last_commit;
@@ -66,18 +67,18 @@ class ReadRoute {
   Explanation explain() {
     Explanation out;
     gather();
-    bool const is_met = !eligible_.empty();
+    bool const is_met = !candidates_.eligible().empty();
     NodeType const* chosen = nullptr;
     if (is_met) {
-      chosen = ask_policy(eligible_);
-    } else if (contract_.on_unmet == OnUnmet::serve_stale && !stale_.empty()) {
-      chosen = ask_policy(stale_);
+      chosen = ask_policy(candidates_.eligible());
+    } else if (contract_.on_unmet == OnUnmet::serve_stale && !candidates_.stale().empty()) {
+      chosen = ask_policy(candidates_.stale());
     }
     if (chosen == nullptr && (is_met || contract_.on_unmet != OnUnmet::fail)) {
       chosen = cluster_->primary();
     }
     out.chosen = chosen == nullptr ? "" : chosen->endpoint.name;
-    out.nodes = explain_nodes();
+    out.nodes = explain_nodes(*cluster_, contract_, failed_);
     return out;
   }
 
@@ -85,11 +86,11 @@ class ReadRoute {
   /// One try; nothing when the situation has changed and is to be looked at anew.
   std::optional<Lease<Backend>> attempt(std::uint64_t seen) {
     gather();
-    if (!eligible_.empty()) {
-      auto* const chosen = ask_policy(eligible_);
+    if (!candidates_.eligible().empty()) {
+      auto* const chosen = ask_policy(candidates_.eligible());
       return chosen != nullptr ? lease(*chosen, Purpose::replica_read) : on_primary(seen);
     }
-    if (!unproven_.empty()) {
+    if (!candidates_.unproven().empty()) {
       if (!std::exchange(is_verified_, true)) {
         return verify();
       }
@@ -101,7 +102,7 @@ class ReadRoute {
     }
     // Nothing is known of some node yet, as at the start: no reason to fail, nor to send a whole fleet to the primary.
     auto const patience = std::min(deadline_, cluster_->began_at() + options_.probe_timeout);
-    if (is_unheard_of_ && request_.now < patience) {
+    if (candidates_.is_some_unheard_of() && request_.now < patience) {
       cluster_->wait_for_change(seen, patience);
       return std::nullopt;
     }
@@ -110,8 +111,8 @@ class ReadRoute {
       case OnUnmet::fail:
         throw FreshnessUnmet{"no replica meets the read's contract, and it forbids the primary" + reasons()};
       case OnUnmet::serve_stale:
-        if (!stale_.empty()) {
-          if (auto* const chosen = ask_policy(stale_)) {
+        if (!candidates_.stale().empty()) {
+          if (auto* const chosen = ask_policy(candidates_.stale())) {
             return lease(*chosen, Purpose::replica_read);
           }
         }
@@ -138,8 +139,9 @@ class ReadRoute {
     if (contract_.demand.placement == Placement::primary_only) {
       throw NoPrimaryAvailable{"the read demands the primary, and none is available" + reasons()};
     }
-    if (!unproven_.empty()) {
-      throw FreshnessUnmet{"no replica is proven to meet the read's contract, and the primary is not available" + reasons()};
+    if (!candidates_.unproven().empty()) {
+      throw FreshnessUnmet{"no replica is proven to meet the read's contract, and the primary is not available" +
+                           reasons()};
     }
     throw NoReplicaAvailable{"no node can serve the read" + reasons()};
   }
@@ -148,51 +150,7 @@ class ReadRoute {
   void gather() {
     request_.now = backend_.now();
     request_.entropy = backend_.entropy();
-    eligible_.clear();
-    unproven_.clear();
-    stale_.clear();
-    is_unheard_of_ = false;
-    ViewList warming;
-    auto admission = request_.entropy >> 32U;
-    for (auto const* node : cluster_->nodes()) {
-      if (node == nullptr || has_failed(node->id)) {
-        continue;
-      }
-      auto const facts = node->facts.read();
-      auto const verdict = judge(facts, contract_.demand_of(node->id, facts), options_.max_lag);
-      if (verdict == Verdict::eligible) {
-        // A fresh draw for each node: two that warm up together are not let in by the same luck.
-        admission = admission * 6364136223846793005U + 1442695040888963407U;
-        bool const is_admitted = facts.returned_at == never ||
-            (admission >> 54U) < admitted_share(facts.returned_at, options_.warm_up, request_.now);
-        (is_admitted ? eligible_ : warming).push_back(view_of(*node, facts));
-      } else if (lacks_only_proof(verdict)) {
-        unproven_.push_back(view_of(*node, facts));
-        stale_.push_back(view_of(*node, facts));
-      } else if (verdict == Verdict::behind_max_lag) {
-        stale_.push_back(view_of(*node, facts));
-      } else if (verdict == Verdict::unheard_of) {
-        is_unheard_of_ = true;
-      }
-    }
-    if (eligible_.empty()) {
-      for (auto const& view : warming.all()) {
-        eligible_.push_back(view);
-      }
-    }
-  }
-
-  ReplicaView view_of(NodeType const& node, NodeFacts const& facts) const {
-    ReplicaView view;
-    view.id = node.id;
-    view.name = node.endpoint.name;
-    view.zone = node.endpoint.zone;
-    view.weight = node.endpoint.weight;
-    view.in_flight = node.pool.in_flight();
-    view.lag = facts.lag;
-    view.staleness = staleness_of(facts, request_.now);
-    view.latency = facts.latency;
-    return view;
+    candidates_.gather(*cluster_, contract_, request_, failed_);
   }
 
   /// The policy's choice; nothing for the primary.
@@ -203,37 +161,24 @@ class ReadRoute {
       return nullptr;
     }
     if (*choice >= eligible.size()) {
-      throw UsageError{"the routing policy " + text_of(policy_) + " chose replica number " + std::to_string(*choice) + " of " +
-                       std::to_string(eligible.size()) + ": it must return an index into the eligible replicas, or nothing"};
+      throw UsageError{"the routing policy " + text_of(policy_) + " chose replica number " + std::to_string(*choice) +
+                       " of " + std::to_string(eligible.size()) +
+                       ": it must return an index into the eligible replicas, or nothing"};
     }
     return cluster_->nodes()[eligible[*choice].id];
   }
 
   /// Leases a connection of one node; nothing when the node turned out to be unable, which is noted.
   std::optional<Lease<Backend>> lease(NodeType& node, Purpose purpose) {
-    auto const facts = node.facts.read();
-    try {
-      auto& slot = node.acquire(backend_, purpose, facts.epoch, deadline_, options_.connect_timeout);
-      Lease<Backend> out{cluster_, node, slot, facts};
-      if (!prepare(out, purpose)) {
-        return std::nullopt;
-      }
+    auto out = try_lease(cluster_, node, purpose, Patience{request_.now, deadline_}, last_failure_);
+    if (!out) {
+      exclude(node.id);
+    } else if (!prepare(*out, purpose)) {
+      out.reset();
+    } else {
       node.counters.reads.fetch_add(1, std::memory_order_relaxed);
-      return out;
-    } catch (ConnectFailure const& failure) {
-      node.counters.refused.fetch_add(1, std::memory_order_relaxed);
-      last_failure_ = node.endpoint.name + ": " + failure.what();
-      if (failure.kind() != ProbeFailure::too_many_connections) {
-        cluster_->suspect(node.id);
-      }
-    } catch (PoolInterrupted const& interrupted) {
-      last_failure_ = node.endpoint.name + ": " + interrupted.what();
-    } catch (PoolTimeout const& timeout) {
-      throw PoolTimeout{"no connection to " + node.endpoint.name + " became free within " +
-                        readable(deadline_ - request_.now) + ": " + timeout.what()};
     }
-    exclude(node.id);
-    return std::nullopt;
+    return out;
   }
 
   /// Prepares what the connection does not know yet. On a replica that cannot (its schema may lag) the read goes on to
@@ -254,7 +199,7 @@ class ReadRoute {
 
   /// Asks one replica that only lacks proof how far it is by now: one round trip, and everybody learns the answer.
   std::optional<Lease<Backend>> verify() {
-    auto* const node = ask_policy(unproven_);
+    auto* const node = ask_policy(candidates_.unproven());
     if (node == nullptr || !can_be_proven_by_asking(node->id, node->facts.read())) {
       return std::nullopt;
     }
@@ -291,34 +236,19 @@ class ReadRoute {
   }
 
   void nudge() {
-    auto wanted = contract_.demand.position;
-    if (contract_.demand_elsewhere.as_of != never) {
-      wanted = later_of(wanted, {Lsn{}, 0, contract_.demand_elsewhere.as_of});
+    if (contract_.demand.position.at != never) {
+      cluster_->nudge(contract_.demand.position);
     }
-    cluster_->nudge(wanted);
+    if (contract_.demand_elsewhere.as_of != never) {
+      cluster_->nudge({Lsn{}, 0, contract_.demand_elsewhere.as_of});
+    }
   }
 
   bool has_failed(NodeId id) const { return std::find(failed_.begin(), failed_.end(), id) != failed_.end(); }
 
-  std::vector<NodeExplanation> explain_nodes() const {
-    std::vector<NodeExplanation> out;
-    auto const now = backend_.now();
-    for (auto const* node : cluster_->nodes()) {
-      if (node != nullptr) {
-        auto const facts = node->facts.read();
-        auto const& demand = contract_.demand_of(node->id, facts);
-        auto const verdict = has_failed(node->id) && facts.health == Health::up ? Verdict::failed_this_read
-                                                                               : judge(facts, demand, options_.max_lag);
-        out.push_back({node->endpoint.name, verdict,
-                       reason_text(facts, verdict, demand, options_.max_lag, now, cluster_->reason(node->id))});
-      }
-    }
-    return out;
-  }
-
   std::string reasons() const {
     std::string out;
-    for (auto const& node : explain_nodes()) {
+    for (auto const& node : explain_nodes(*cluster_, contract_, failed_)) {
       out += "; " + node.text();
     }
     if (!last_failure_.empty()) {
@@ -336,10 +266,7 @@ class ReadRoute {
   TimePoint deadline_ = never;
   TimePoint wait_until_ = never;
   bool is_verified_ = false;
-  bool is_unheard_of_ = false;
-  ViewList eligible_;
-  ViewList unproven_;
-  ViewList stale_;
+  Candidates candidates_;
   std::vector<NodeId> failed_;
   std::string last_failure_;
 };

@@ -24,8 +24,8 @@ class TokenDesk {
   TokenDesk(Cluster<Backend>& cluster, Backend const& backend) : cluster_{cluster}, backend_{backend} {}
 
   /// The text for a session's position; empty when it has written nothing.
-  /// Throws: `NoPrimaryAvailable` when the position was not captured and no sample of the primary comes in time; `Error`
-  /// when the server does not tell what a token is made of.
+  /// Throws: `NoPrimaryAvailable` when the position was not captured and no sample of the primary comes in time;
+  /// `Error` when the server does not tell what a token is made of.
   std::string issue(CausalPosition const& position) const {
     if (position.at == never) {
       return {};

@@ -11,10 +11,10 @@
 
 #include "replica_router/cluster/cluster.hpp"
 #include "replica_router/cluster/lease.hpp"
+#include "replica_router/cluster/lease_attempt.hpp"
 #include "replica_router/errors.hpp"
 #include "replica_router/failure.hpp"
 #include "replica_router/observe/explanation.hpp"
-#include "replica_router/pool/begin_failure.hpp"
 #include "replica_router/transaction_modes.hpp"
 #include "replica_router/write_options.hpp"
 
@@ -61,6 +61,58 @@ class WriteRoute {
     }
   }
 
+  /// Commits what the user's function has not committed itself, and settles a commit in doubt where that was asked for.
+  /// Throws: whatever the commit throws; something of its own where the server says that a commit in doubt did not
+  /// happen.
+  void commit(Lease<Backend>& lease) {
+    auto& write = *lease.connection().write();
+    if (write.is_committed()) {
+      return;
+    }
+    try {
+      write.commit();
+    } catch (CommitInDoubt const&) {
+      if (write.transaction_id().empty()) {
+        throw;
+      }
+      switch (settle(write.transaction_id(), lease.facts().timeline)) {
+        case Settlement::committed: break;
+        case Settlement::aborted: throw ProvenAborted{};
+        case Settlement::unknown: throw;
+      }
+    }
+  }
+
+  /// In a `catch` block, after anything was thrown before the commit was confirmed: returns when nothing can have been
+  /// committed and the user's function may run again, rethrows otherwise.
+  void run_again_or_rethrow(Lease<Backend>& lease, int attempt) {
+    try {
+      throw;
+    } catch (ProvenAborted const&) {
+      failed(lease, "the connection was lost during COMMIT, which the server says was not carried out");
+      return;
+    } catch (...) {
+      if (lease.connection().write()->is_in_doubt() || !has_time()) {
+        throw;
+      }
+      auto const failure = backend_.failure_in_flight(lease.connection());
+      bool const is_conflict = failure == Failure::serialization || failure == Failure::deadlock;
+      if (failure == Failure::connection_lost) {
+        failed(lease, "the connection was lost before COMMIT was sent");
+      } else if (is_conflict && attempt < write_.max_attempts) {
+        lease.give_back();
+      } else {
+        throw;
+      }
+    }
+  }
+
+ private:
+  /// The server says that the commit in doubt did not happen.
+  struct ProvenAborted {};
+
+  bool has_time() const { return backend_.now() < deadline_; }
+
   /// The transaction that failed in `lease` may be run anew; what is known of the node is brought up to date.
   void failed(Lease<Backend>& lease, std::string reason) {
     last_failure_ = lease.node().endpoint.name + ": " + std::move(reason);
@@ -68,8 +120,8 @@ class WriteRoute {
     lease.give_back();
   }
 
-  /// What became of a transaction that was committed on `timeline` while its connection was lost. Only the same timeline
-  /// can tell; asks until the server has noticed the loss itself, or the deadline passes.
+  /// What became of a transaction that was committed on `timeline` while its connection was lost. Only the same
+  /// timeline can tell; asks until the server has noticed the loss itself, or the deadline passes.
   Settlement settle(std::string const& transaction_id, std::uint32_t timeline) {
     for (;;) {
       auto const seen = cluster_->changes();
@@ -101,46 +153,25 @@ class WriteRoute {
     }
   }
 
-  /// Whether there is time left for another try.
-  bool has_time() const { return backend_.now() < deadline_; }
-  /// By when the write must have ended.
-  TimePoint deadline() const { return deadline_; }
-
- private:
-  using NodeType = Node<Backend>;
-
-  std::optional<Lease<Backend>> begin_on(NodeType& node) {
-    auto const facts = node.facts.read();
-    try {
-      auto& slot = node.acquire(backend_, Purpose::write, facts.epoch, deadline_, cluster_->options().connect_timeout);
-      Lease<Backend> out{cluster_, node, slot, facts};
-      try {
-        cluster_->prepare_on(out.connection());
-        out.connection().begin_write(write_, position_);
-      } catch (std::exception const& error) {
-        auto const failure = backend_.failure_in_flight(out.connection());
-        if (failure != Failure::connection_lost && failure != Failure::read_only) {
-          throw;
-        }
-        // Nothing of the user's has run yet: the fence held, or the connection was a dead one.
-        failed(out, error.what());
-        return std::nullopt;
-      }
-      node.counters.writes.fetch_add(1, std::memory_order_relaxed);
-      return out;
-    } catch (ConnectFailure const& failure) {
-      node.counters.refused.fetch_add(1, std::memory_order_relaxed);
-      last_failure_ = node.endpoint.name + ": " + failure.what();
-      if (failure.kind() != ProbeFailure::too_many_connections) {
-        cluster_->suspect(node.id);
-      }
-    } catch (PoolInterrupted const& interrupted) {
-      last_failure_ = node.endpoint.name + ": " + interrupted.what();
-    } catch (PoolTimeout const& timeout) {
-      throw PoolTimeout{"no connection to " + node.endpoint.name + " became free for a write within " +
-                        readable(deadline_ - started_at_) + ": " + timeout.what()};
+  std::optional<Lease<Backend>> begin_on(Node<Backend>& node) {
+    auto out = try_lease(cluster_, node, Purpose::write, Patience{started_at_, deadline_}, last_failure_);
+    if (!out) {
+      return std::nullopt;
     }
-    return std::nullopt;
+    try {
+      cluster_->prepare_on(out->connection());
+      out->connection().begin_write(write_, position_);
+    } catch (std::exception const& error) {
+      auto const failure = backend_.failure_in_flight(out->connection());
+      if (failure != Failure::connection_lost && failure != Failure::read_only) {
+        throw;
+      }
+      // Nothing of the user's has run yet: the fence held, or the connection was a dead one.
+      failed(*out, error.what());
+      return std::nullopt;
+    }
+    node.counters.writes.fetch_add(1, std::memory_order_relaxed);
+    return out;
   }
 
   [[noreturn]] void give_up() const {

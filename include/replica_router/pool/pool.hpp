@@ -1,49 +1,22 @@
 // Who gets which connection of one node, and who waits? A bounded pool with fair waiting.
 #pragma once
 
-#include <algorithm>
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
-#include <exception>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "replica_router/errors.hpp"
+#include "replica_router/pool/pool_queue.hpp"
 #include "replica_router/pool/pool_report.hpp"
+#include "replica_router/pool/pool_slot.hpp"
+#include "replica_router/pool/pool_stock.hpp"
 #include "replica_router/time_point.hpp"
 
 namespace replica_router {
-
-/// What a lease is for. Reads on the primary leave the connections reserved for writes alone.
-enum class Purpose : std::uint8_t { replica_read, primary_read, write };
-
-/// The limits of one node's pool.
-struct PoolLimits {
-  std::size_t max_connections = 10;     ///< open at the same time, at most
-  std::size_t reserved_for_writes = 0;  ///< of these, how many reads may never take
-  Duration idle_timeout = std::chrono::minutes{10};  ///< an idle connection is closed after this, less up to a quarter
-  Duration max_lifetime = std::chrono::minutes{30};  ///< a connection is closed at this age, less up to a quarter
-};
-
-/// One connection of a pool, with what the pool knows of it.
-template <class Connection>
-struct PoolSlot {
-  std::unique_ptr<Connection> connection;  ///< empty while it is being opened
-  TimePoint expires_at = never;            ///< when it has lived long enough
-  TimePoint idle_since = never;            ///< when it was returned
-  Duration idle_timeout{};                 ///< how long it may be idle
-  TimePoint leased_at = never;             ///< when it was given out
-  std::uint32_t epoch = 0;                 ///< the node's epoch when it was opened
-  std::thread::id holder{};                ///< the thread that leased it
-  Purpose purpose = Purpose::replica_read;         ///< what it was leased for
-  bool is_leased = true;                   ///< given out, or being opened for somebody
-};
 
 /// The connections of one node: opened when first needed, never more than the maximum, waited for in order.
 ///
@@ -56,7 +29,7 @@ class Pool {
   using Connection = typename Backend::Connection;
   using Slot = PoolSlot<Connection>;
 
-  Pool(Backend const& backend, PoolLimits limits) : backend_{backend}, limits_{limits} {}
+  Pool(Backend const& backend, PoolLimits limits) : backend_{backend}, stock_{limits} {}
   Pool(Pool const&) = delete;
   Pool& operator=(Pool const&) = delete;
   ~Pool() = default;
@@ -74,7 +47,7 @@ class Pool {
     }
     auto const aborts_before = aborts_;
     // No queue is jumped: whoever waits and could be served has been served before this lock was given back.
-    Slot* slot = take(purpose, epoch, closing);
+    Slot* slot = stock_.lease(purpose, epoch, backend_.now(), closing.slots());
     while (slot == nullptr && !closing.empty()) {
       // Room is made by closing what is spent.
       lock.unlock();
@@ -83,7 +56,7 @@ class Pool {
       if (is_closed_) {
         throw PoolInterrupted{};
       }
-      slot = take(purpose, epoch, closing);
+      slot = stock_.lease(purpose, epoch, backend_.now(), closing.slots());
     }
     if (slot == nullptr) {
       slot = wait(lock, purpose, deadline);
@@ -103,10 +76,7 @@ class Pool {
         if (aborts_ != aborts_before) {
           throw PoolInterrupted{};  // nobody would abort a statement on it any more
         }
-        slot->connection = std::move(fresh);
-        slot->epoch = epoch;
-        slot->expires_at = now + jittered(limits_.max_lifetime);
-        slot->idle_timeout = jittered(limits_.idle_timeout);
+        stock_.opened(*slot, std::move(fresh), epoch, now);
       } catch (...) {
         drop(*slot);
         throw;
@@ -129,10 +99,8 @@ class Pool {
       drop(slot);
       return;
     }
-    count_out(slot);
-    slot.idle_since = now;
-    idle_.push_back(&slot);
-    serve_waiters();
+    stock_.rest(slot, now);
+    queue_.serve(stock_, backend_.now());
   }
 
   /// Closes what has been idle or alive for too long, or is of an older epoch.
@@ -140,14 +108,7 @@ class Pool {
     Closing closing{*this};
     auto const now = backend_.now();
     std::lock_guard guard{mutex_};
-    for (std::size_t i = 0; i < idle_.size();) {
-      if (is_spent(*idle_[i], epoch, now)) {
-        closing.add(*idle_[i]);
-        idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
-      } else {
-        ++i;
-      }
-    }
+    stock_.take_spent(epoch, now, closing.slots());
   }
 
   /// The node is proven dead: statements under way fail at once, waiters are sent elsewhere, idle connections go.
@@ -155,11 +116,7 @@ class Pool {
     Closing closing{*this};
     std::lock_guard guard{mutex_};
     ++aborts_;
-    for (auto& slot : slots_) {
-      if (slot->is_leased && slot->connection) {
-        slot->connection->abort();
-      }
-    }
+    stock_.abort_leased();
     interrupt(closing);
   }
 
@@ -172,7 +129,7 @@ class Pool {
   }
 
   /// How many connections are leased now.
-  std::uint32_t in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
+  std::uint32_t in_flight() const { return stock_.in_flight(); }
 
   /// Counts, and who holds what.
   PoolReport report() const {
@@ -190,7 +147,7 @@ class Pool {
     Closing(Closing const&) = delete;
     Closing& operator=(Closing const&) = delete;
     ~Closing() { run(); }
-    void add(Slot& slot) { slots_.push_back(&slot); }
+    std::vector<Slot*>& slots() { return slots_; }
     bool empty() const { return slots_.empty(); }
     void run() {
       for (auto* slot : slots_) {
@@ -199,10 +156,10 @@ class Pool {
       if (!slots_.empty()) {
         std::lock_guard guard{pool_.mutex_};
         for (auto* slot : slots_) {
-          pool_.remove(*slot);
+          pool_.stock_.remove(*slot);
         }
         slots_.clear();
-        pool_.serve_waiters();
+        pool_.queue_.serve(pool_.stock_, pool_.backend_.now());
       }
     }
 
@@ -211,51 +168,14 @@ class Pool {
     std::vector<Slot*> slots_;
   };
 
-  struct Waiter {
-    explicit Waiter(Purpose wanted) : purpose{wanted} {}
-    Purpose purpose;
-    Slot* slot = nullptr;
-    bool is_interrupted = false;
-    std::condition_variable ready{};
-  };
-
-  bool may_lease(Purpose purpose) const {
-    return purpose != Purpose::primary_read || leased_reads_ + limits_.reserved_for_writes < limits_.max_connections;
-  }
-
-  bool is_spent(Slot const& slot, std::uint32_t epoch, TimePoint now) const {
-    return slot.epoch < epoch || now >= slot.expires_at || now - slot.idle_since >= slot.idle_timeout;
-  }
-
-  /// An idle connection, the one used last first, or room for a new one; nothing when there is neither.
-  Slot* take(Purpose purpose, std::uint32_t epoch, Closing& closing) {
-    if (!may_lease(purpose)) {
-      return nullptr;
-    }
-    auto const now = backend_.now();
-    while (!idle_.empty()) {
-      Slot* const slot = idle_.back();
-      idle_.pop_back();
-      if (!is_spent(*slot, epoch, now)) {
-        count_in(*slot, purpose, now, std::this_thread::get_id());
-        return slot;
-      }
-      closing.add(*slot);
-    }
-    if (slots_.size() >= limits_.max_connections) {
-      return nullptr;
-    }
-    slots_.push_back(std::make_unique<Slot>());
-    count_in(*slots_.back(), purpose, now, std::this_thread::get_id());
-    return slots_.back().get();
-  }
+  using Waiter = typename PoolQueue<Connection>::Waiter;
 
   Slot* wait(std::unique_lock<std::mutex>& lock, Purpose purpose, TimePoint deadline) {
     Waiter waiter{purpose};
-    waiters_.push_back(&waiter);
-    while (waiter.slot == nullptr && !waiter.is_interrupted) {
-      if (!backend_.wait_until(waiter.ready, lock, deadline) && waiter.slot == nullptr && !waiter.is_interrupted) {
-        waiters_.erase(std::find(waiters_.begin(), waiters_.end(), &waiter));
+    queue_.join(waiter);
+    while (!waiter.is_done()) {
+      if (!backend_.wait_until(waiter.ready, lock, deadline) && !waiter.is_done()) {
+        queue_.leave(waiter);
         // The report is made under the lock that the wait gave back, and so tells what barred this very caller.
         throw PoolTimeout{report_locked(backend_.now()).text()};
       }
@@ -267,105 +187,29 @@ class Pool {
     return waiter.slot;
   }
 
-  /// Hands what is free to those who wait, in their order, passing over reads while only reserved connections are left.
-  void serve_waiters() {
-    auto const now = backend_.now();
-    for (auto at = waiters_.begin(); at != waiters_.end();) {
-      Waiter& waiter = **at;
-      bool const has_room = !idle_.empty() || slots_.size() < limits_.max_connections;
-      if (!has_room) {
-        return;
-      }
-      if (!may_lease(waiter.purpose)) {
-        ++at;
-        continue;
-      }
-      if (!idle_.empty()) {
-        waiter.slot = idle_.back();
-        idle_.pop_back();
-      } else {
-        slots_.push_back(std::make_unique<Slot>());
-        waiter.slot = slots_.back().get();
-      }
-      count_in(*waiter.slot, waiter.purpose, now, {});
-      at = waiters_.erase(at);
-      waiter.ready.notify_one();
-    }
-  }
-
-  void count_in(Slot& slot, Purpose purpose, TimePoint now, std::thread::id holder) {
-    slot.is_leased = true;
-    slot.purpose = purpose;
-    slot.leased_at = now;
-    slot.holder = holder;
-    leased_reads_ += purpose == Purpose::write ? 0U : 1U;
-    in_flight_.fetch_add(1, std::memory_order_relaxed);
-  }
-
-  void count_out(Slot& slot) {
-    slot.is_leased = false;
-    slot.holder = {};
-    leased_reads_ -= slot.purpose == Purpose::write ? 0U : 1U;
-    in_flight_.fetch_sub(1, std::memory_order_relaxed);
-  }
-
-  void remove(Slot& slot) {
-    slots_.erase(std::find_if(slots_.begin(), slots_.end(), [&](auto const& own) { return own.get() == &slot; }));
-  }
-
   void drop(Slot& slot) {
     Closing closing{*this};
     std::lock_guard guard{mutex_};
-    count_out(slot);
-    closing.add(slot);
+    stock_.end_lease(slot);
+    closing.slots().push_back(&slot);
   }
 
   void interrupt(Closing& closing) {
-    for (auto* waiter : waiters_) {
-      waiter->is_interrupted = true;
-      waiter->ready.notify_one();
-    }
-    waiters_.clear();
-    for (auto* slot : idle_) {
-      closing.add(*slot);
-    }
-    idle_.clear();
-  }
-
-  Duration jittered(Duration limit) {
-    // Up to a quarter less, differently for each connection, so that a pool filled at once is not emptied at once.
-    spread_ = spread_ * 6364136223846793005U + 1442695040888963407U;
-    auto const share = static_cast<std::int64_t>(spread_ >> 54U);  // 0 to 1023
-    return limit - limit / 4096 * share;
+    queue_.interrupt();
+    stock_.take_idle(closing.slots());
   }
 
   PoolReport report_locked(TimePoint now) const {
-    PoolReport out;
-    out.max_connections = limits_.max_connections;
-    out.reserved_for_writes = limits_.reserved_for_writes;
-    out.open = slots_.size();
-    out.idle = idle_.size();
-    out.waiting = waiters_.size();
-    for (auto const& slot : slots_) {
-      if (slot->is_leased) {
-        ++(slot->purpose == Purpose::write ? out.leased_to_writes : out.leased_to_reads);
-        out.longest_lease = std::max(out.longest_lease, now - slot->leased_at);
-        out.leased_to_this_thread += slot->holder == std::this_thread::get_id() ? 1U : 0U;
-      }
-    }
+    auto out = stock_.report(now);
+    out.waiting = queue_.size();
     return out;
   }
 
   Backend const& backend_;
-  PoolLimits limits_;
   mutable std::mutex mutex_;
-  std::vector<std::unique_ptr<Slot>> slots_;
-  std::vector<Slot*> idle_;
-  std::deque<Waiter*> waiters_;
-  std::size_t leased_reads_ = 0;
+  PoolStock<Connection> stock_;
+  PoolQueue<Connection> queue_;
   std::uint64_t aborts_ = 0;
-  std::atomic<std::uint32_t> in_flight_{0};
-  std::uint64_t spread_ = reinterpret_cast<std::uintptr_t>(this);
   bool is_closed_ = false;
 };
 

@@ -62,21 +62,32 @@ enum class Lineage : std::uint8_t {
   other,    ///< it follows another timeline
 };
 
+/// The lineage of a node on `timeline`, which it may have left by now unless that `is_certain`; zero is unknown.
+constexpr Lineage lineage_of(std::uint32_t timeline, bool is_certain, std::uint32_t primary_timeline) {
+  if (primary_timeline == 0 || timeline == 0) {
+    return Lineage::unknown;
+  }
+  if (timeline == primary_timeline) {
+    return Lineage::same;
+  }
+  return is_certain ? Lineage::other : Lineage::unknown;
+}
+
 /// What is known of one node. Trivially copyable, so that it can be published without a lock.
 struct NodeFacts {
-  TimePoint as_of = never;       ///< it has everything the primary had at this moment; `never` when nothing is proven
-  TimePoint probed_at = never;   ///< when the question behind the latest answer was sent
-  TimePoint returned_at = never; ///< when it came back from being down; `never` when it never was
+  TimePoint as_of = never;         ///< it has everything the primary had at this moment; `never` when nothing is proven
+  TimePoint probed_at = never;     ///< when the question behind the latest answer was sent
+  TimePoint returned_at = never;   ///< when it came back from being down; `never` when it never was
   Duration lag = Duration::max();  ///< behind the latest known primary position; `Duration::max()` when unknown
-  Duration latency{};            ///< moving average of the probe's round trip; zero when unknown
-  Lsn position;                  ///< replay position of a replica, insert position of a primary; zero when unknown
-  std::uint32_t timeline = 0;    ///< the timeline the node is on; zero when unknown
-  std::uint32_t epoch = 0;       ///< grows at each change of role or timeline; connections of an older epoch are closed
+  Duration latency{};              ///< moving average of the probe's round trip; zero when unknown
+  Lsn position;                    ///< replay position of a replica, insert position of a primary; zero when unknown
+  std::uint32_t timeline = 0;      ///< the timeline the node is on; zero when unknown
+  std::uint32_t epoch = 0;  ///< grows at each change of role or timeline; connections of an older epoch are closed
   std::uint32_t primary_timeline = 0;  ///< the timeline of the primary's positions; zero while none is known
   Health health = Health::unknown;
   Role role = Role::unknown;
   Lineage lineage = Lineage::unknown;
-  bool is_measured = false;      ///< a position of the primary is known to measure `lag` against
+  bool is_measured = false;  ///< a position of the primary is known to measure `lag` against
 };
 static_assert(std::is_trivially_copyable_v<NodeFacts>);
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "replica_router/topology/node_facts.hpp"
+#include "replica_router/topology/probe_answer.hpp"
 
 namespace replica_router {
 
@@ -25,7 +26,21 @@ struct RoleEvidence {
   bool is_timeline_certain = true;      ///< false where a replica may follow a later one by now
   std::uint64_t system_identifier = 0;  ///< zero when unknown
   RoleHint hint = RoleHint::replica;
+
+  friend constexpr bool operator==(RoleEvidence const&, RoleEvidence const&) = default;
 };
+
+/// What a node of which the configuration says `hint` tells by its answer.
+constexpr RoleEvidence evidence_of(ProbeAnswer const& answer, RoleHint hint) {
+  RoleEvidence out;
+  out.is_known = true;
+  out.is_in_recovery = answer.is_in_recovery;
+  out.timeline = answer.timeline;
+  out.is_timeline_certain = answer.is_timeline_certain;
+  out.system_identifier = answer.system_identifier;
+  out.hint = hint;
+  return out;
+}
 
 /// The outcome of the judgement.
 struct RoleJudgement {
@@ -75,8 +90,7 @@ inline RoleJudgement judge_roles(std::span<RoleEvidence const> nodes, std::uint6
   out.system_identifier = cluster_identity(nodes, pinned_identity);
   out.highest_timeline = highest_timeline;
   auto const is_foreign = [&](RoleEvidence const& node) {
-    return node.system_identifier != 0 && out.system_identifier != 0 &&
-           node.system_identifier != out.system_identifier;
+    return node.system_identifier != 0 && out.system_identifier != 0 && node.system_identifier != out.system_identifier;
   };
   for (auto const& node : nodes) {
     // A standby that certainly follows a later timeline proves that timeline's primary, wherever that is.

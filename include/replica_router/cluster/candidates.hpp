@@ -1,0 +1,89 @@
+// Which nodes could serve this read? All nodes judged at one moment, sorted by what the read can do with them.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "replica_router/cluster/cluster.hpp"
+#include "replica_router/cluster/read_contract.hpp"
+#include "replica_router/cluster/view_list.hpp"
+#include "replica_router/observe/explanation.hpp"
+#include "replica_router/routing_policy.hpp"
+#include "replica_router/topology/eligibility.hpp"
+#include "replica_router/topology/node_health.hpp"
+
+namespace replica_router {
+
+/// The replicas of one decision. Thread safety: none.
+class Candidates {
+ public:
+  /// Judges all nodes but those in `failed` for the read.
+  template <class Backend>
+  void gather(Cluster<Backend> const& cluster, ReadContract const& contract, ReadRequest const& request,
+              std::vector<NodeId> const& failed) {
+    eligible_.clear();
+    unproven_.clear();
+    stale_.clear();
+    is_unheard_of_ = false;
+    ViewList warming;
+    auto const& options = cluster.options();
+    auto admission = request.entropy >> 32U;
+    for (auto const* node : cluster.nodes()) {
+      if (node == nullptr || std::find(failed.begin(), failed.end(), node->id) != failed.end()) {
+        continue;
+      }
+      auto const facts = node->facts.read();
+      auto const verdict = judge(facts, contract.demand_of(node->id, facts), options.max_lag);
+      if (verdict == Verdict::eligible) {
+        // A fresh draw for each node: two that warm up together are not let in by the same luck.
+        admission = admission * 6364136223846793005U + 1442695040888963407U;
+        bool const is_admitted = facts.returned_at == never ||
+                                 (admission >> 54U) < admitted_share(facts.returned_at, options.warm_up, request.now);
+        (is_admitted ? eligible_ : warming).push_back(view_of(*node, facts, request.now));
+      } else if (lacks_only_proof(verdict)) {
+        unproven_.push_back(view_of(*node, facts, request.now));
+        stale_.push_back(view_of(*node, facts, request.now));
+      } else if (verdict == Verdict::behind_max_lag) {
+        stale_.push_back(view_of(*node, facts, request.now));
+      } else if (verdict == Verdict::unheard_of) {
+        is_unheard_of_ = true;
+      }
+    }
+    if (eligible_.empty()) {
+      for (auto const& view : warming.all()) {
+        eligible_.push_back(view);
+      }
+    }
+  }
+
+  /// Those that may serve the read: proven, and let in where they are warming up.
+  ViewList const& eligible() const { return eligible_; }
+  /// Those that only lack proof: asking them can help.
+  ViewList const& unproven() const { return unproven_; }
+  /// Those that are alive and of this cluster, but not fresh enough as far as is known.
+  ViewList const& stale() const { return stale_; }
+  /// Whether some node has not been heard of yet.
+  bool is_some_unheard_of() const { return is_unheard_of_; }
+
+ private:
+  template <class Backend>
+  static ReplicaView view_of(Node<Backend> const& node, NodeFacts const& facts, TimePoint now) {
+    ReplicaView view;
+    view.id = node.id;
+    view.name = node.endpoint.name;
+    view.zone = node.endpoint.zone;
+    view.weight = node.endpoint.weight;
+    view.in_flight = node.pool.in_flight();
+    view.lag = facts.lag;
+    view.staleness = staleness_of(facts, now);
+    view.latency = facts.latency;
+    return view;
+  }
+
+  ViewList eligible_;
+  ViewList unproven_;
+  ViewList stale_;
+  bool is_unheard_of_ = false;
+};
+
+}  // namespace replica_router

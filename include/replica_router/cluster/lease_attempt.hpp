@@ -1,0 +1,48 @@
+// Did the node give a connection? One attempt to lease, with what its failure tells.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "replica_router/cluster/cluster.hpp"
+#include "replica_router/cluster/lease.hpp"
+#include "replica_router/errors.hpp"
+#include "replica_router/observe/explanation.hpp"
+#include "replica_router/pool/begin_failure.hpp"
+
+namespace replica_router {
+
+/// The time that a caller has: since when it has waited, and until when it may.
+struct Patience {
+  TimePoint since = never;
+  TimePoint until = never;
+};
+
+/// Leases a connection of one node; nothing when the node turned out to be unable, which is put into `last_failure` and
+/// becomes a reason to probe it.
+/// Throws: `PoolTimeout`, naming the node, when all its connections stayed out.
+template <class Backend>
+std::optional<Lease<Backend>> try_lease(std::shared_ptr<Cluster<Backend>> const& cluster, Node<Backend>& node,
+                                        Purpose purpose, Patience patience, std::string& last_failure) {
+  auto const facts = node.facts.read();
+  try {
+    auto& slot =
+        node.acquire(cluster->backend(), purpose, facts.epoch, patience.until, cluster->options().connect_timeout);
+    return Lease<Backend>{cluster, node, slot, facts};
+  } catch (ConnectFailure const& failure) {
+    node.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    last_failure = node.endpoint.name + ": " + failure.what();
+    if (failure.kind() != ProbeFailure::too_many_connections) {
+      cluster->suspect(node.id);
+    }
+  } catch (PoolInterrupted const& interrupted) {
+    last_failure = node.endpoint.name + ": " + interrupted.what();
+  } catch (PoolTimeout const& timeout) {
+    throw PoolTimeout{"no connection to " + node.endpoint.name + " became free within " +
+                      readable(patience.until - patience.since) + ": " + timeout.what()};
+  }
+  return std::nullopt;
+}
+
+}  // namespace replica_router

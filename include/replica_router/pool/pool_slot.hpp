@@ -1,0 +1,39 @@
+// What does a pool know of one connection, what may one be leased for, and how many are there to be?
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <thread>
+
+#include "replica_router/time_point.hpp"
+
+namespace replica_router {
+
+/// What a lease is for. Reads on the primary leave the connections reserved for writes alone.
+enum class Purpose : std::uint8_t { replica_read, primary_read, write };
+
+/// The limits of one node's pool.
+struct PoolLimits {
+  std::size_t max_connections = 10;                  ///< open at the same time, at most
+  std::size_t reserved_for_writes = 0;               ///< of these, how many reads may never take
+  Duration idle_timeout = std::chrono::minutes{10};  ///< an idle connection is closed after this, less up to a quarter
+  Duration max_lifetime = std::chrono::minutes{30};  ///< a connection is closed at this age, less up to a quarter
+};
+
+/// One connection of a pool, with what the pool knows of it.
+template <class Connection>
+struct PoolSlot {
+  std::unique_ptr<Connection> connection;   ///< empty while it is being opened
+  TimePoint expires_at = never;             ///< when it has lived long enough
+  TimePoint idle_since = never;             ///< when it was returned
+  Duration idle_timeout{};                  ///< how long it may be idle
+  TimePoint leased_at = never;              ///< when it was given out
+  std::uint32_t epoch = 0;                  ///< the node's epoch when it was opened
+  std::thread::id holder{};                 ///< the thread that leased it
+  Purpose purpose = Purpose::replica_read;  ///< what it was leased for
+  bool is_leased = true;                    ///< given out, or being opened for somebody
+};
+
+}  // namespace replica_router

@@ -1,0 +1,126 @@
+// When is a node to be asked next? The schedule of probes: by demand, by suspicion, and by what sessions wait for.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <vector>
+
+#include "replica_router/causality/freshness.hpp"
+#include "replica_router/causality/lsn.hpp"
+#include "replica_router/time_point.hpp"
+#include "replica_router/topology/cluster_facts.hpp"
+#include "replica_router/topology/eligibility.hpp"
+#include "replica_router/topology/node_facts.hpp"
+#include "replica_router/topology/node_health.hpp"
+
+namespace replica_router {
+
+/// The limits and intervals by which nodes are judged and probed.
+struct TopologyLimits {
+  HealthLimits health{};
+  Duration probe_interval = std::chrono::milliseconds{250};        ///< while reads or writes are going on
+  Duration idle_probe_interval = std::chrono::milliseconds{2000};  ///< while nobody has asked for anything lately
+  Duration nudge_interval = std::chrono::milliseconds{20};         ///< the least pause between two probes of one node
+};
+
+/// When which node is to be probed. Pure: time and facts are handed in.
+///
+/// Thread safety: none.
+class ProbeSchedule {
+ public:
+  explicit ProbeSchedule(TopologyLimits const& limits) : limits_{limits} {}
+
+  /// The number is a new node's, which was never asked.
+  void restart(NodeId id) {
+    if (id >= nodes_.size()) {
+      nodes_.resize(id + 1);
+    }
+    nodes_[id] = Node{};
+  }
+
+  /// A probe of the node is under way.
+  void asked(NodeId id, TimePoint now) {
+    nodes_[id].asked_at = now;
+    nodes_[id].is_asked = true;
+    nodes_[id].is_suspect = false;
+  }
+
+  /// The probe is over, answered or not.
+  void settled(NodeId id) { nodes_[id].is_asked = false; }
+
+  /// Whether a probe is under way.
+  bool is_asked(NodeId id) const { return nodes_[id].is_asked; }
+
+  /// The node is to be asked at once.
+  void suspect(NodeId id) { nodes_[id].is_suspect = true; }
+
+  /// A position that sessions ask for: nodes are due sooner until replicas are proven to have it, for a second.
+  void nudge(CausalPosition const& position, ClusterFacts const& cluster) {
+    if (position.lsn && position.timeline == cluster.timeline) {
+      wanted_.lsn = std::max(wanted_.timeline == position.timeline ? wanted_.lsn : Lsn{}, position.lsn);
+      wanted_.timeline = position.timeline;
+      wanted_.at = std::max(wanted_.at, position.at);
+    } else {
+      wanted_moment_ = std::max(wanted_moment_, position.at);
+    }
+    wanted_until_ = std::max(wanted_.at, wanted_moment_) + std::chrono::seconds{1};
+    for (auto& node : nodes_) {
+      if (node.nudged_at <= node.asked_at) {
+        node.nudged_at = position.at;  // the first since it was asked: a storm of commits does not put it off
+      }
+    }
+  }
+
+  /// Somebody read or wrote at `now`.
+  void demand(TimePoint now) { demanded_at_ = std::max(demanded_at_, now); }
+
+  /// When the node is to be probed next; `TimePoint::max()` while a probe is under way.
+  TimePoint due(NodeId id, TimePoint now, NodeHealth const& health, NodeFacts const& facts,
+                ClusterFacts const& cluster) const {
+    Node const& node = nodes_[id];
+    if (node.is_asked) {
+      return TimePoint::max();
+    }
+    if (node.asked_at == never) {
+      return now;
+    }
+    auto const soonest = node.asked_at + limits_.nudge_interval;
+    if (health.state() == Health::down) {
+      return health.retry_at();
+    }
+    if (node.is_suspect) {
+      return std::max(soonest, health.retry_at());
+    }
+    bool const is_primary = id == cluster.primary;
+    if (now < wanted_until_ && (is_primary ? cluster.position_at < wanted_moment_ : lacks_proof(facts))) {
+      // A commit takes a moment to travel; asking in the same instant would only cost a second question.
+      return std::max({soonest, node.nudged_at + std::chrono::milliseconds{2}, health.retry_at()});
+    }
+    bool const is_idle = demanded_at_ == never || now - demanded_at_ > limits_.idle_probe_interval;
+    auto const due = node.asked_at + (is_idle ? limits_.idle_probe_interval : limits_.probe_interval);
+    return std::max(due, health.retry_at());
+  }
+
+ private:
+  struct Node {
+    bool is_asked = false;
+    bool is_suspect = false;
+    TimePoint asked_at = never;
+    TimePoint nudged_at = never;
+  };
+
+  /// Whether a replica's next answer can prove what was committed lately.
+  bool lacks_proof(NodeFacts const& facts) const {
+    return facts.role == Role::replica && (!has_position(facts, wanted_) || facts.as_of < wanted_moment_);
+  }
+
+  TopologyLimits limits_;
+  std::vector<Node> nodes_;
+  CausalPosition wanted_{};
+  TimePoint wanted_moment_ = never;
+  TimePoint wanted_until_ = never;
+  TimePoint demanded_at_ = never;
+};
+
+}  // namespace replica_router
