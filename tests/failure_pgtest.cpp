@@ -69,8 +69,9 @@ class Readers {
   /// Waits until so many more reads have completed.
   void wait_for(int more) {
     auto const target = count() + more;
-    eventually(std::to_string(more) + " more reads have completed", 30s, [&] { return count() >= target; },
-               [&] { return std::to_string(count()) + " of " + std::to_string(target); });
+    eventually(
+        std::to_string(more) + " more reads have completed", 30s, [&] { return count() >= target; },
+        [&] { return std::to_string(count()) + " of " + std::to_string(target); });
   }
 
  private:
@@ -84,8 +85,9 @@ class Readers {
 
 template <class Router>
 void wait_until_down(Router& db, std::string const& name) {
-  eventually(name + " is down", 10s, [&] { return node_of(db.status(), name).health == Health::down; },
-             [&] { return db.status().text(); });
+  eventually(
+      name + " is down", 10s, [&] { return node_of(db.status(), name).health == Health::down; },
+      [&] { return db.status().text(); });
 }
 
 template <class Router>
@@ -117,13 +119,14 @@ TEST_CASE("a replica killed under load: no read fails, its share spreads evenly,
   auto const without = spread(db, 200);
   CHECK(without == std::map<int, int>{{cluster.replica(0).port(), 100}, {cluster.replica(2).port(), 100}});
   cluster.replica(1).start();
-  eventually("the replica takes its whole share again", 40s, [&] {
-    return spread(db, 30)[cluster.replica(1).port()] == 10;
-  }, [&] { return db.status().text(); });
+  eventually(
+      "the replica takes its whole share again", 40s, [&] { return spread(db, 30)[cluster.replica(1).port()] == 10; },
+      [&] { return db.status().text(); });
   CHECK(node_of(db.status(), "replica-2").ejections >= 1);
 }
 
-TEST_CASE("a stopped replica: reads in flight complete elsewhere within two seconds, a slow query elsewhere is left alone") {
+TEST_CASE(
+    "a stopped replica: reads in flight complete elsewhere within two seconds, a slow query elsewhere is left alone") {
   testing::Cluster cluster{{.replicas = 3}};
   ReplicaRouter db{options_for(cluster), RoundRobin{}};
   wait_until_known(db, 3);
@@ -172,8 +175,9 @@ TEST_CASE("a link that stalls, drops or never answers is as a dead replica, and 
     wait_until_down(db, "replica-1");
     readers.wait_for(100);
     link.set(LinkMode::forward);
-    eventually("the replica is back", 30s, [&] { return node_of(db.status(), "replica-1").health == Health::up; },
-               [&] { return db.status().text(); });
+    eventually(
+        "the replica is back", 30s, [&] { return node_of(db.status(), "replica-1").health == Health::up; },
+        [&] { return db.status().text(); });
     readers.stop();
     CHECK(readers.failures() == std::vector<std::string>{});
     CHECK(readers.longest() < 2500ms);
@@ -185,7 +189,8 @@ TEST_CASE("a node that never answers the connection attempt costs no caller of a
   TcpLink link{cluster.replica(0).port()};
   link.set(LinkMode::blackhole);
   auto options = options_for(cluster);
-  options.replicas.push_back({cluster.replica(0).conninfo() + " port=" + std::to_string(link.port()), {.name = "blackhole"}});
+  options.replicas.push_back(
+      {cluster.replica(0).conninfo() + " port=" + std::to_string(link.port()), {.name = "blackhole"}});
   ReplicaRouter db{options, RoundRobin{}};
   wait_until_known(db, 1);
   auto const before = std::chrono::steady_clock::now();
@@ -217,7 +222,8 @@ TEST_CASE("all replicas down: the primary serves reads and keeps its reserved co
   CHECK(readers.failures() == std::vector<std::string>{});
 }
 
-TEST_CASE("the primary killed: reads go on, writes are told what was tried, a promotion is followed, the old one is fenced") {
+TEST_CASE(
+    "the primary killed: reads go on, writes are told what was tried, a promotion is followed, the old one is fenced") {
   testing::Cluster cluster{{.replicas = 2}};
   cluster.primary().execute("CREATE TABLE photo(owner int)");
   cluster.wait_until_caught_up();
@@ -248,13 +254,17 @@ TEST_CASE("the primary killed: reads go on, writes are told what was tried, a pr
   cluster.replica(1).follow(cluster.replica(0));
   CHECK(db.read([](auto& tx) { return tx.template query_value<int>("SELECT count(*) FROM photo"); }) == 2);
   CHECK(db.observe(old_token) == TokenVerdict::before_failover);
-  eventually("the other replica serves the session again", 20s, [&] {
-    return db.read([](auto& tx) { return tx.template query_value<int>(port_query); }) == cluster.replica(1).port();
-  }, [&] { return db.explain().text(); });
+  eventually(
+      "the other replica serves the session again", 20s,
+      [&] {
+        return db.read([](auto& tx) { return tx.template query_value<int>(port_query); }) == cluster.replica(1).port();
+      },
+      [&] { return db.explain().text(); });
 
   cluster.primary().start();
-  eventually("the old primary is fenced", 40s, [&] { return node_of(db.status(), "primary").role == Role::fenced; },
-             [&] { return db.status().text(); });
+  eventually(
+      "the old primary is fenced", 40s, [&] { return node_of(db.status(), "primary").role == Role::fenced; },
+      [&] { return db.status().text(); });
   for (int i = 0; i < 5; ++i) {
     db.write([&](auto& tx) { CHECK(tx.template query_value<int>(port_query) == cluster.replica(0).port()); });
   }
@@ -268,8 +278,9 @@ TEST_CASE("a replica of another cluster is quarantined") {
   auto options = options_for(cluster);
   options.replicas.push_back({other.replica(0).conninfo(), {.name = "stranger"}});
   ReplicaRouter db{options, RoundRobin{}};
-  eventually("the stranger is quarantined", 10s, [&] { return node_of(db.status(), "stranger").role == Role::foreign; },
-             [&] { return db.status().text(); });
+  eventually(
+      "the stranger is quarantined", 10s, [&] { return node_of(db.status(), "stranger").role == Role::foreign; },
+      [&] { return db.status().text(); });
   wait_until_known(db, 1);
   CHECK(spread(db, 20) == std::map<int, int>{{cluster.replica(0).port(), 20}});
   CHECK(node_of(db.status(), "stranger").system_identifier != db.status().system_identifier);
@@ -309,10 +320,12 @@ TEST_CASE("statement timeouts, syntax errors and constraint violations never eje
     CHECK_THROWS_AS(db.read([](auto& tx) { tx.exec("SELECT wrong syntax here"); }), pqxx::sql_error);
     CHECK_THROWS_AS(db.write([](auto& tx) { tx.exec("INSERT INTO account VALUES (1)"); }), pqxx::unique_violation);
     if (i % 30 == 0) {
-      CHECK_THROWS_AS(db.read(ReadOptions{.snapshot = true}, [](auto& tx) {
-        tx.exec("SET LOCAL statement_timeout = '5ms'");
-        tx.exec("SELECT pg_sleep(1)");
-      }), pqxx::sql_error);
+      CHECK_THROWS_AS(db.read(ReadOptions{.snapshot = true},
+                              [](auto& tx) {
+                                tx.exec("SET LOCAL statement_timeout = '5ms'");
+                                tx.exec("SELECT pg_sleep(1)");
+                              }),
+                      pqxx::sql_error);
     }
   }
   for (auto const& node : db.status().nodes) {
@@ -353,7 +366,9 @@ TEST_CASE("a connection cut with COMMIT under way is in doubt; exactly_once sett
   TcpLink link{primary.port()};
   ReplicaRouter db{{.primary = {primary.conninfo() + " port=" + std::to_string(link.port()), {.name = "primary"}}}};
   wait_until_known(db, 0);
-  auto const count = [&](int id) { return primary.query("SELECT count(*) FROM payment WHERE id = " + std::to_string(id)); };
+  auto const count = [&](int id) {
+    return primary.query("SELECT count(*) FROM payment WHERE id = " + std::to_string(id));
+  };
   // Pays once through a link that is cut while COMMIT is under way, in the given manner.
   auto const pay = [&](int id, LinkMode cut, WriteOptions const& options) {
     std::atomic<bool> is_cut{false};
@@ -393,7 +408,9 @@ TEST_CASE("two writable nodes of the same timeline: writes are refused with the 
   ReplicaRouter db{options_for(cluster), RoundRobin{}};
   wait_until_known(db, 2);
   cluster.replica(0).break_away();
-  eventually("the split is seen", 15s, [&] { return db.read([](auto&) {}), db.status().is_split; }, [&] { return db.status().text(); });
+  eventually(
+      "the split is seen", 15s, [&] { return db.read([](auto&) {}), db.status().is_split; },
+      [&] { return db.status().text(); });
   try {
     db.write(WriteOptions{.deadline = 200ms}, [](auto& tx) { tx.exec("SELECT 1"); });
     FAIL("a write went through");
@@ -416,16 +433,19 @@ TEST_CASE("a rolling restart of all nodes under load: no read fails, every ackno
   std::atomic<int> acknowledged{0};
   Readers readers{2, [&] { db.read([](auto& tx) { tx.exec("SELECT count(*) FROM entry"); }); }};
   Readers writers{2, [&] {
-    auto const id = ++next;
-    db.write(WriteOptions{.exactly_once = true, .deadline = 20s}, [&](auto& tx) { tx.exec("INSERT INTO entry VALUES ($1)", pqxx::params{id}); });
-    ++acknowledged;
-  }};
+                    auto const id = ++next;
+                    db.write(WriteOptions{.exactly_once = true, .deadline = 20s},
+                             [&](auto& tx) { tx.exec("INSERT INTO entry VALUES ($1)", pqxx::params{id}); });
+                    ++acknowledged;
+                  }};
   for (auto* node : {&cluster.replica(0), &cluster.replica(1), &cluster.primary()}) {
     readers.wait_for(50);
     node->stop_fast();
     node->start();
     auto const name = node->name();
-    eventually(name + " is up again", 20s, [&] { return node_of(db.status(), name).health == Health::up; }, [&] { return db.status().text(); });
+    eventually(
+        name + " is up again", 20s, [&] { return node_of(db.status(), name).health == Health::up; },
+        [&] { return db.status().text(); });
   }
   readers.wait_for(50);
   writers.stop();

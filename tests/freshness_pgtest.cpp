@@ -29,7 +29,8 @@ void insert(Router& db) {
 
 /// A cluster with one table, and a router that knows all of it.
 struct Rig {
-  explicit Rig(testing::ClusterOptions cluster_options = {.replicas = 2}, Options changes = {}) : cluster{cluster_options} {
+  explicit Rig(testing::ClusterOptions cluster_options = {.replicas = 2}, Options changes = {})
+      : cluster{cluster_options} {
     cluster.primary().execute("CREATE TABLE photo(id serial PRIMARY KEY, owner int)");
     cluster.wait_until_caught_up();
     options = options_for(cluster);
@@ -51,8 +52,9 @@ TEST_CASE("an idle cluster is fresh: the staleness bound stays small and a sessi
   ReplicaRouter db{rig.options};
   insert(db);
   wait_until_known(db, 2);
-  eventually("a replica serves the session that has written", 5s, [&] { return port_of_read(db) != rig.primary_port(); },
-             [&] { return db.explain().text(); });
+  eventually(
+      "a replica serves the session that has written", 5s, [&] { return port_of_read(db) != rig.primary_port(); },
+      [&] { return db.explain().text(); });
   for (int i = 0; i < 20; ++i) {
     auto const lease = db.read();
     CHECK(lease.served_by() != "primary");
@@ -98,9 +100,10 @@ TEST_CASE("an insert position just past a page header: a caught-up replica is el
     ReplicaRouter db{rig.options};
     bool const is_fresh = [&] {
       try {
-        eventually("the replica is proven to have what an idle primary has", 3s, [&] {
-          return port_of_read(db, {.max_staleness = 1s}) == rig.replica_port(0);
-        }, [&] { return db.explain({.max_staleness = 1s}).text(); });
+        eventually(
+            "the replica is proven to have what an idle primary has", 3s,
+            [&] { return port_of_read(db, {.max_staleness = 1s}) == rig.replica_port(0); },
+            [&] { return db.explain({.max_staleness = 1s}).text(); });
         return true;
       } catch (ConditionNotMet const& seen) {
         UNSCOPED_INFO(seen.what());
@@ -132,8 +135,10 @@ TEST_CASE("log that an idle primary keeps unflushed makes no replica stale") {
     bool is_fresh = true;
     try {
       wait_until_known(db, 1);
-      eventually("the replica is proven", 4s, [&] { return port_of_read(db, {.max_staleness = 1500ms}) == rig.replica_port(0); },
-                 [&] { return db.explain({.max_staleness = 1500ms}).text(); });
+      eventually(
+          "the replica is proven", 4s,
+          [&] { return port_of_read(db, {.max_staleness = 1500ms}) == rig.replica_port(0); },
+          [&] { return db.explain({.max_staleness = 1500ms}).text(); });
     } catch (ConditionNotMet const& unmet) {
       is_fresh = false;
       seen = unmet.what();
@@ -156,10 +161,13 @@ TEST_CASE("a WAL receiver that is cut: the bound grows while the primary is idle
   insert(db);
   CHECK(port_of_read(db) == rig.primary_port());
   auto reader = db.session();
-  eventually("the bound has grown past a second", 10s, [&] {
-    port_of_read(reader);
-    return node_of(db.status(), "replica-1").staleness > 1s && node_of(db.status(), "replica-1").lag > 500ms;
-  }, [&] { return db.status().text(); });
+  eventually(
+      "the bound has grown past a second", 10s,
+      [&] {
+        port_of_read(reader);
+        return node_of(db.status(), "replica-1").staleness > 1s && node_of(db.status(), "replica-1").lag > 500ms;
+      },
+      [&] { return db.status().text(); });
   CHECK(port_of_read(reader, {.max_staleness = 1s}) == rig.primary_port());
   CHECK_THROWS_AS(port_of_read(reader, {.max_staleness = 1s, .on_unmet = OnUnmet::fail}), FreshnessUnmet);
   CHECK(port_of_read(reader, {.max_staleness = 1s, .on_unmet = OnUnmet::serve_stale}) == rig.replica_port(0));
@@ -169,8 +177,9 @@ TEST_CASE("a WAL receiver that is cut: the bound grows while the primary is idle
     CHECK_THAT(error.what(), ContainsSubstring("replica-1: proven at most") && ContainsSubstring("the limit is 1.0 s"));
   }
   rig.cluster.replica(0).restore_wal_receiver();
-  eventually("the replica serves the writing session again", 15s, [&] { return port_of_read(db) == rig.replica_port(0); },
-             [&] { return db.explain().text(); });
+  eventually(
+      "the replica serves the writing session again", 15s, [&] { return port_of_read(db) == rig.replica_port(0); },
+      [&] { return db.explain().text(); });
 }
 
 TEST_CASE("replay paused: other sessions read there, the writer does not, until it is resumed") {
@@ -186,8 +195,9 @@ TEST_CASE("replay paused: other sessions read there, the writer does not, until 
     CHECK(port_of_read(reader) == rig.replica_port(0));
   }
   rig.cluster.replica(0).resume_replay();
-  eventually("the replica serves the writer", 10s, [&] { return port_of_read(writer) == rig.replica_port(0); },
-             [&] { return writer.explain().text(); });
+  eventually(
+      "the replica serves the writer", 10s, [&] { return port_of_read(writer) == rig.replica_port(0); },
+      [&] { return writer.explain().text(); });
 }
 
 TEST_CASE("replay delayed by 200 ms: a read may wait for it, and never sees less than its own write") {
@@ -197,7 +207,9 @@ TEST_CASE("replay delayed by 200 ms: a read may wait for it, and never sees less
   rig.cluster.replica(0).delay_replay(200ms);
   for (int i = 0; i < 5; ++i) {
     auto session = db.session();
-    auto const id = session.write([](auto& tx) { return tx.exec("INSERT INTO photo(owner) VALUES (2) RETURNING id").one_field().template as<int>(); });
+    auto const id = session.write([](auto& tx) {
+      return tx.exec("INSERT INTO photo(owner) VALUES (2) RETURNING id").one_field().template as<int>();
+    });
     auto const before = std::chrono::steady_clock::now();
     session.read({.wait_up_to = 3s, .on_unmet = OnUnmet::fail}, [&](auto& tx) {
       CHECK(tx.template query_value<int>(port_query) == rig.replica_port(0));
@@ -218,10 +230,13 @@ TEST_CASE("synchronous_commit off, on and remote_apply: a session always sees it
     int by_replica = 0;
     for (int i = 0; i < 100; ++i) {
       auto session = db.session();
-      auto const id = session.write([](auto& tx) { return tx.exec("INSERT INTO photo(owner) VALUES (3) RETURNING id").one_field().template as<int>(); });
+      auto const id = session.write([](auto& tx) {
+        return tx.exec("INSERT INTO photo(owner) VALUES (3) RETURNING id").one_field().template as<int>();
+      });
       session.read([&](auto& tx) {
         by_replica += tx.template query_value<int>(port_query) == rig.primary_port() ? 0 : 1;
-        CHECK(tx.exec("SELECT count(*) FROM photo WHERE id = $1", pqxx::params{id}).one_field().template as<int>() == 1);
+        CHECK(tx.exec("SELECT count(*) FROM photo WHERE id = $1", pqxx::params{id}).one_field().template as<int>() ==
+              1);
       });
     }
     if (mode == "remote_apply") {
@@ -240,8 +255,9 @@ TEST_CASE("a replica that has replayed no transaction since its start is as fres
   REQUIRE(rig.cluster.replica(0).query("SELECT pg_last_xact_replay_timestamp() IS NULL") == "t");
   ReplicaRouter db{rig.options};
   wait_until_known(db, 1);
-  eventually("it is proven fresh", 5s, [&] { return port_of_read(db, {.max_staleness = 1s}) == rig.replica_port(0); },
-             [&] { return db.explain({.max_staleness = 1s}).text(); });
+  eventually(
+      "it is proven fresh", 5s, [&] { return port_of_read(db, {.max_staleness = 1s}) == rig.replica_port(0); },
+      [&] { return db.explain({.max_staleness = 1s}).text(); });
 }
 
 TEST_CASE("the primary unreachable: the bound keeps growing, the lag stands still, reads without a limit go on") {
@@ -252,10 +268,13 @@ TEST_CASE("the primary unreachable: the bound keeps growing, the lag stands stil
   auto reader = db.session();
   eventually("the replica is proven", 5s, [&] { return port_of_read(db) == rig.replica_port(0); });
   rig.cluster.primary().suspend();
-  eventually("the bound has grown past two seconds", 15s, [&] {
-    port_of_read(reader);
-    return node_of(db.status(), "replica-1").staleness > 2s;
-  }, [&] { return db.status().text(); });
+  eventually(
+      "the bound has grown past two seconds", 15s,
+      [&] {
+        port_of_read(reader);
+        return node_of(db.status(), "replica-1").staleness > 2s;
+      },
+      [&] { return db.status().text(); });
   CHECK(node_of(db.status(), "replica-1").lag < 1s);
   CHECK(port_of_read(reader) == rig.replica_port(0));
   CHECK(port_of_read(db) == rig.replica_port(0));  // its write was proven before
@@ -271,7 +290,8 @@ TEST_CASE("tokens: of another cluster, far ahead, from before, and ten thousand 
   auto const token = db.token();
   auto const parsed = Token::parse(token);
   REQUIRE(parsed);
-  CHECK(parsed->system_identifier == std::stoull(rig.cluster.primary().query("SELECT system_identifier FROM pg_control_system()")));
+  CHECK(parsed->system_identifier ==
+        std::stoull(rig.cluster.primary().query("SELECT system_identifier FROM pg_control_system()")));
   auto session = db.session();
   CHECK(session.observe(token) == TokenVerdict::accepted);
   auto forged = *parsed;
@@ -299,8 +319,9 @@ TEST_CASE("tokens: of another cluster, far ahead, from before, and ten thousand 
     }
     CHECK(session.observe(text) == TokenVerdict::malformed);
   }
-  eventually("nothing of it pinned the session", 5s, [&] { return port_of_read(session) == rig.replica_port(0); },
-             [&] { return session.explain().text(); });
+  eventually(
+      "nothing of it pinned the session", 5s, [&] { return port_of_read(session) == rig.replica_port(0); },
+      [&] { return session.explain().text(); });
 }
 
 TEST_CASE("a token newer than what another router knows is waited for, a moment only, and honoured") {
@@ -350,7 +371,8 @@ TEST_CASE("monotonic reads hold while replicas differ and die") {
       rig.cluster.replica(0).kill();
     }
     insert(writer);
-    auto const now_seen = reader.read([](auto& tx) { return tx.template query_value<int>("SELECT count(*) FROM photo"); });
+    auto const now_seen =
+        reader.read([](auto& tx) { return tx.template query_value<int>("SELECT count(*) FROM photo"); });
     steps_back += now_seen < seen ? 1 : 0;
     seen = now_seen;
   }
@@ -360,7 +382,8 @@ TEST_CASE("monotonic reads hold while replicas differ and die") {
 TEST_CASE("a user without any privilege is served all the same, and what the server refuses is unknown") {
   Rig rig{{.replicas = 1}};
   rig.cluster.primary().execute(
-      "CREATE ROLE plain LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO plain; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO plain");
+      "CREATE ROLE plain LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO plain; GRANT ALL ON ALL SEQUENCES IN "
+      "SCHEMA public TO plain");
   rig.cluster.wait_until_caught_up();
   for (auto& replica : rig.options.replicas) {
     replica.conninfo += " user=plain";
@@ -370,7 +393,9 @@ TEST_CASE("a user without any privilege is served all the same, and what the ser
     ReplicaRouter db{rig.options};
     wait_until_known(db, 1);
     insert(db);
-    eventually("the replica is proven", 5s, [&] { return port_of_read(db) == rig.replica_port(0); }, [&] { return db.explain().text(); });
+    eventually(
+        "the replica is proven", 5s, [&] { return port_of_read(db) == rig.replica_port(0); },
+        [&] { return db.explain().text(); });
   }
   rig.cluster.primary().execute(
       "REVOKE EXECUTE ON FUNCTION pg_walfile_name(pg_lsn), pg_control_system(), pg_control_checkpoint() FROM PUBLIC");

@@ -65,8 +65,11 @@ TEST_CASE("reads go to the replicas in equal shares, writes to the primary") {
 TEST_CASE("read(fn) returns what fn returns, also nothing") {
   auto& cluster = shared_cluster();
   ReplicaRouter db{options_for(cluster)};
-  CHECK(db.read([](pqxx::transaction_base& tx) { return tx.query_value<int>("SELECT count(*) FROM photo WHERE owner <= 100"); }) == 100);
-  auto const rows = db.read([](auto& tx) { return tx.exec("SELECT id, title FROM photo WHERE owner = $1", pqxx::params{7}); });
+  CHECK(db.read([](pqxx::transaction_base& tx) {
+    return tx.query_value<int>("SELECT count(*) FROM photo WHERE owner <= 100");
+  }) == 100);
+  auto const rows =
+      db.read([](auto& tx) { return tx.exec("SELECT id, title FROM photo WHERE owner = $1", pqxx::params{7}); });
   CHECK(rows.at(0).at(1).template as<std::string>() == "photo 7");
   bool ran = false;
   db.read([&](auto&) { ran = true; });
@@ -80,7 +83,9 @@ TEST_CASE("a session reads its own writes at once, whoever serves it") {
   for (int i = 0; i < 200; ++i) {
     auto session = db.session();
     auto const id = session.write([&](auto& tx) {
-      return tx.exec("INSERT INTO photo(owner, title) VALUES ($1, 'mine') RETURNING id", pqxx::params{1000 + i}).one_field().template as<int>();
+      return tx.exec("INSERT INTO photo(owner, title) VALUES ($1, 'mine') RETURNING id", pqxx::params{1000 + i})
+          .one_field()
+          .template as<int>();
     });
     auto const seen = session.read([&](auto& tx) {
       return tx.exec("SELECT count(*) FROM photo WHERE id = $1", pqxx::params{id}).one_field().template as<int>();
@@ -174,7 +179,9 @@ TEST_CASE("everything of libpqxx works in a write: subtransaction, stream_to, pi
     pipeline.complete();
     CHECK(tx.exec(pqxx::prepped{"count_owner"}, pqxx::params{3000}).one_field().as<int>() == 10);
   });
-  CHECK(db.read([](auto& tx) { return tx.exec(pqxx::prepped{"count_owner"}, pqxx::params{3000}).one_field().template as<int>(); }) == 10);
+  CHECK(db.read([](auto& tx) {
+    return tx.exec(pqxx::prepped{"count_owner"}, pqxx::params{3000}).one_field().template as<int>();
+  }) == 10);
 }
 
 TEST_CASE("prepared statements work on every connection, present and future, of every node") {
@@ -198,13 +205,17 @@ TEST_CASE("prepared statements work on every connection, present and future, of 
 TEST_CASE("a write rolls back when fn throws, and when nobody commits") {
   auto& cluster = shared_cluster();
   ReplicaRouter db{options_for(cluster)};
-  auto const count = [&] { return db.write([](auto& tx) { return tx.template query_value<int>("SELECT count(*) FROM photo WHERE owner = 4000"); }); };
+  auto const count = [&] {
+    return db.write(
+        [](auto& tx) { return tx.template query_value<int>("SELECT count(*) FROM photo WHERE owner = 4000"); });
+  };
   int calls = 0;
   CHECK_THROWS_AS(db.write([&](auto& tx) {
     ++calls;
     tx.exec("INSERT INTO photo(owner) VALUES (4000)");
     throw std::out_of_range{"the user's own"};
-  }), std::out_of_range);
+  }),
+                  std::out_of_range);
   CHECK(calls == 1);
   CHECK(count() == 0);
   {
@@ -227,9 +238,21 @@ TEST_CASE("an SQL error is thrown on once and the connection goes back usable") 
   ReplicaRouter db{options_for(cluster), RoundRobin{}};
   wait_until_known(db, 3);
   int calls = 0;
-  CHECK_THROWS_AS(db.read([&](auto& tx) { ++calls; tx.exec("SELECT * FROM no_such_table"); }), pqxx::undefined_table);
-  CHECK_THROWS_AS(db.write([&](auto& tx) { ++calls; tx.exec("INSERT INTO photo(owner) VALUES (NULL)"); }), pqxx::not_null_violation);
-  CHECK_THROWS_AS(db.read([&](auto& tx) { ++calls; tx.exec("SELECT $1::int", pqxx::params{1, 2}); }), pqxx::failure);
+  CHECK_THROWS_AS(db.read([&](auto& tx) {
+    ++calls;
+    tx.exec("SELECT * FROM no_such_table");
+  }),
+                  pqxx::undefined_table);
+  CHECK_THROWS_AS(db.write([&](auto& tx) {
+    ++calls;
+    tx.exec("INSERT INTO photo(owner) VALUES (NULL)");
+  }),
+                  pqxx::not_null_violation);
+  CHECK_THROWS_AS(db.read([&](auto& tx) {
+    ++calls;
+    tx.exec("SELECT $1::int", pqxx::params{1, 2});
+  }),
+                  pqxx::failure);
   CHECK(calls == 3);
   for (int i = 0; i < 6; ++i) {
     CHECK(db.read()->query_value<int>("SELECT 1") == 1);
@@ -251,7 +274,8 @@ TEST_CASE("a dead connection is noticed at checkout without a round trip") {
     }
     for (std::size_t i = 0; i < 3; ++i) {
       for (auto const pid : pids) {
-        cluster.replica(i).execute("SET client_min_messages = error; SELECT pg_terminate_backend(" + std::to_string(pid) + ", 5000)");
+        cluster.replica(i).execute("SET client_min_messages = error; SELECT pg_terminate_backend(" +
+                                   std::to_string(pid) + ", 5000)");
       }
     }
     for (int i = 0; i < 3; ++i) {
@@ -279,7 +303,9 @@ TEST_CASE("two and sixteen threads share one router") {
             session.write([&](auto& tx) { tx.exec("INSERT INTO photo(owner) VALUES ($1)", pqxx::params{owner}); });
             auto const token = session.token();
             auto const seen = [&](auto& tx) {
-              return tx.exec("SELECT count(*) FROM photo WHERE owner = $1", pqxx::params{owner}).one_field().template as<int>();
+              return tx.exec("SELECT count(*) FROM photo WHERE owner = $1", pqxx::params{owner})
+                  .one_field()
+                  .template as<int>();
             };
             misses += session.read(seen) >= 1 ? 0 : 1;
             misses += db.session(token).read(seen) >= 1 ? 0 : 1;
@@ -332,25 +358,32 @@ TEST_CASE("a session and a lease outlive the router, with a call in flight") {
 TEST_CASE("the router starts degraded, says why, and no message shows a password") {
   auto& cluster = shared_cluster();
   auto options = options_for(cluster);
-  options.replicas = {{cluster.replica(0).conninfo() + " password='top secret'", {.name = "good"}},
-                      {cluster.replica(1).conninfo("no_such_database") + " password='top secret'", {.name = "no-database"}},
-                      {"host=127.0.0.1 port=1 password='top secret'", {.name = "nobody-home"}},
-                      {"host=no-such-host.invalid password='top secret'", {.name = "no-such-host"}}};
+  options.replicas = {
+      {cluster.replica(0).conninfo() + " password='top secret'", {.name = "good"}},
+      {cluster.replica(1).conninfo("no_such_database") + " password='top secret'", {.name = "no-database"}},
+      {"host=127.0.0.1 port=1 password='top secret'", {.name = "nobody-home"}},
+      {"host=no-such-host.invalid password='top secret'", {.name = "no-such-host"}}};
   ReplicaRouter db{options, RoundRobin{}};
-  eventually("the bad ones are down with a reason", 15s, [&] {
-    auto const status = db.status();
-    for (auto const* name : {"no-database", "nobody-home", "no-such-host"}) {
-      if (node_of(status, name).health != Health::down || node_of(status, name).reason.empty()) {
-        return false;
-      }
-    }
-    return node_of(status, "good").health == Health::up;
-  }, [&] { return db.status().text(); });
-  CHECK_THAT(node_of(db.status(), "no-database").reason, ContainsSubstring("database \"no_such_database\" does not exist"));
+  eventually(
+      "the bad ones are down with a reason", 15s,
+      [&] {
+        auto const status = db.status();
+        for (auto const* name : {"no-database", "nobody-home", "no-such-host"}) {
+          if (node_of(status, name).health != Health::down || node_of(status, name).reason.empty()) {
+            return false;
+          }
+        }
+        return node_of(status, "good").health == Health::up;
+      },
+      [&] { return db.status().text(); });
+  CHECK_THAT(node_of(db.status(), "no-database").reason,
+             ContainsSubstring("database \"no_such_database\" does not exist"));
   CHECK_THAT(node_of(db.status(), "nobody-home").reason, ContainsSubstring("refused"));
   CHECK(db.read()->query_value<int>(port_query) == cluster.replica(0).port());
-  auto const everything = db.status().text() + db.explain().text() +
-      message_of_error([&] { static_cast<void>(ReplicaRouter{{.primary = "host=a password='top secret'", .replicas = {"host=a password='top secret'"}}}); });
+  auto const everything = db.status().text() + db.explain().text() + message_of_error([&] {
+                            static_cast<void>(ReplicaRouter{{.primary = "host=a password='top secret'",
+                                                             .replicas = {"host=a password='top secret'"}}});
+                          });
   CHECK_THAT(everything, !ContainsSubstring("top secret") && !ContainsSubstring("secret'"));
 }
 
@@ -372,9 +405,11 @@ TEST_CASE("a replica added in the place of one removed is probed and read itself
   wait_until_known(db, 1);
   db.remove_replica("old");
   db.add_replica({cluster.replica(1).conninfo(), {.name = "new"}});
-  eventually("the new one serves", 10s, [&] { return db.read().served_by() == "new"; }, [&] { return db.status().text(); });
+  eventually(
+      "the new one serves", 10s, [&] { return db.read().served_by() == "new"; }, [&] { return db.status().text(); });
   CHECK(db.read()->query_value<int>(port_query) == cluster.replica(1).port());
   eventually("no session is left on the old one", 10s, [&] {
-    return cluster.replica(0).query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reused_number'") == "0";
+    return cluster.replica(0).query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reused_number'") ==
+           "0";
   });
 }

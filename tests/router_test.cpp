@@ -52,7 +52,9 @@ std::map<std::string, int> spread(Router& db, int reads) {
 
 /// A policy that chooses what does not exist.
 struct OutOfRange {
-  std::optional<std::size_t> choose(ReadRequest const&, std::span<ReplicaView const> eligible) { return eligible.size(); }
+  std::optional<std::size_t> choose(ReadRequest const&, std::span<ReplicaView const> eligible) {
+    return eligible.size();
+  }
 };
 
 /// A policy that always says "the primary".
@@ -250,7 +252,8 @@ TEST_CASE("promotion: writes follow, the old primary is fenced when it returns")
   rig["primary"].is_running = false;
   ++rig["primary"].generation;
   rig.advance(300ms);
-  CHECK_THROWS_AS(db.write(WriteOptions{.deadline = 200ms}, [](sim::WriteTransaction& tx) { tx.insert(); }), NoPrimaryAvailable);
+  CHECK_THROWS_AS(db.write(WriteOptions{.deadline = 200ms}, [](sim::WriteTransaction& tx) { tx.insert(); }),
+                  NoPrimaryAvailable);
   rig["replica-1"].is_in_recovery = false;
   rig["replica-1"].timeline = 2;
   rig["replica-2"].timeline = 2;
@@ -298,7 +301,8 @@ TEST_CASE("max_lag keeps a replica out that is too far behind, and on_unmet deci
   }
   CHECK(spread(db, 1) == std::map<std::string, int>{{"primary", 1}});
   CHECK_THROWS_AS(db.read(ReadOptions{.on_unmet = OnUnmet::fail}, [](sim::ReadTransaction&) {}), FreshnessUnmet);
-  CHECK(db.read(ReadOptions{.on_unmet = OnUnmet::serve_stale}, [](sim::ReadTransaction& tx) { return tx.node(); }) == "replica-1");
+  CHECK(db.read(ReadOptions{.on_unmet = OnUnmet::serve_stale}, [](sim::ReadTransaction& tx) { return tx.node(); }) ==
+        "replica-1");
 }
 
 TEST_CASE("a read may wait for a replica that is about to be fresh enough") {
@@ -376,11 +380,23 @@ TEST_CASE("errors of the user's pass through once, and the connection is usable 
   rig.advance(1s);
   spread(db, 1);
   int calls = 0;
-  CHECK_THROWS_AS(db.read([&](sim::ReadTransaction&) -> int { ++calls; throw std::out_of_range{"mine"}; }), std::out_of_range);
-  CHECK_THROWS_AS(db.write([&](sim::WriteTransaction&) -> int { ++calls; throw std::out_of_range{"mine"}; }), std::out_of_range);
+  CHECK_THROWS_AS(db.read([&](sim::ReadTransaction&) -> int {
+    ++calls;
+    throw std::out_of_range{"mine"};
+  }),
+                  std::out_of_range);
+  CHECK_THROWS_AS(db.write([&](sim::WriteTransaction&) -> int {
+    ++calls;
+    throw std::out_of_range{"mine"};
+  }),
+                  std::out_of_range);
   rig["replica-1"].failures = 1;
   rig["replica-1"].next_failure = Failure::statement;
-  CHECK_THROWS_AS(db.read([&](sim::ReadTransaction& tx) { ++calls; tx.select(); }), sim::SimulatedError);
+  CHECK_THROWS_AS(db.read([&](sim::ReadTransaction& tx) {
+    ++calls;
+    tx.select();
+  }),
+                  sim::SimulatedError);
   CHECK(calls == 3);
   CHECK(spread(db, 5).at("replica-1") == 5);
   CHECK(rig["replica-1"].connects == 1);

@@ -12,7 +12,8 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// An option, policy text or endpoint that cannot be accepted; the message names the field, its value and what is allowed.
+/// An option, policy text or endpoint that cannot be accepted; the message names the field, its value and what is
+/// allowed.
 class ConfigError : public Error {
  public:
   using Error::Error;
@@ -54,7 +55,8 @@ class TransactionRolledBack : public Error {
   using Error::Error;
 };
 
-/// A use that can never be right: a lease used after it was moved from, a second `commit()`, a policy's index out of range.
+/// A use that can never be right: a lease used after it was moved from, a second `commit()`, a policy's index out of
+/// range.
 class UsageError : public std::logic_error {
  public:
   using std::logic_error::logic_error;

@@ -38,7 +38,8 @@ struct ReadOptions {
   std::optional<MonotonicReads> monotonic = std::nullopt;
   /// One READ ONLY REPEATABLE READ transaction: every statement sees the same state.
   bool snapshot = false;
-  /// No wait or retry goes beyond this. Positive. Default: `Options::acquire_timeout`. A statement that runs is not cut.
+  /// No wait or retry goes beyond this. Positive. Default: `Options::acquire_timeout`. A statement that runs is not
+  /// cut.
   std::optional<std::chrono::milliseconds> deadline = std::nullopt;
 };
 

@@ -8,12 +8,12 @@ namespace replica_router {
 
 /// What `observe()` made of a token. Only `accepted` and `before_failover` change what the session demands.
 enum class TokenVerdict : std::uint8_t {
-  accepted,             ///< the session now sees everything up to the token's position
-  empty,                ///< an empty text, as of a session that has written nothing: nothing to see
-  malformed,            ///< not a token; ignored
-  of_another_cluster,   ///< another system identifier; ignored
-  ahead_of_primary,     ///< further than the primary itself has come: forged, or lost in a crash; ignored
-  before_failover,      ///< of an older timeline: the session now sees what the new primary had when this was observed
+  accepted,            ///< the session now sees everything up to the token's position
+  empty,               ///< an empty text, as of a session that has written nothing: nothing to see
+  malformed,           ///< not a token; ignored
+  of_another_cluster,  ///< another system identifier; ignored
+  ahead_of_primary,    ///< further than the primary itself has come: forged, or lost in a crash; ignored
+  before_failover,     ///< of an older timeline: the session now sees what the new primary had when this was observed
 };
 
 /// The verdict in words.

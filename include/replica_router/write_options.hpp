@@ -28,7 +28,8 @@ struct WriteOptions {
   /// Whether a connection lost during COMMIT is settled by asking the server what became of the transaction, so that
   /// `write(fn)` may try again where it was aborted. Costs a transaction id even where nothing is written.
   bool exactly_once = false;
-  /// No wait or retry goes beyond this. Positive. Default: `Options::acquire_timeout`. A statement that runs is not cut.
+  /// No wait or retry goes beyond this. Positive. Default: `Options::acquire_timeout`. A statement that runs is not
+  /// cut.
   std::optional<std::chrono::milliseconds> deadline = std::nullopt;
 };
 

@@ -20,7 +20,8 @@ namespace {
 testing::Cluster& shared_cluster() {
   static testing::Cluster cluster{{.replicas = 1, .hba = {"host all locked 127.0.0.1/32 scram-sha-256"}}};
   static bool const is_filled = [] {
-    cluster.primary().execute("CREATE ROLE locked LOGIN PASSWORD 'open sesame''\\ ;'; CREATE ROLE plain LOGIN CONNECTION LIMIT 6");
+    cluster.primary().execute(
+        "CREATE ROLE locked LOGIN PASSWORD 'open sesame''\\ ;'; CREATE ROLE plain LOGIN CONNECTION LIMIT 6");
     cluster.wait_until_caught_up();
     return true;
   }();
@@ -42,8 +43,8 @@ ConnectFailure failure_to_connect(std::string const& conninfo, std::chrono::mill
 TEST_CASE("a password with a space, a quote, a backslash and a semicolon works, also through the router") {
   auto& cluster = shared_cluster();
   auto const secret = std::string{" user=locked password='open sesame\\'\\\\ ;'"};
-  auto const connection =
-      connect_until(ConnInfo::parse(cluster.primary().conninfo() + secret), TimePoint::clock::now() + 5s, [] { return false; });
+  auto const connection = connect_until(ConnInfo::parse(cluster.primary().conninfo() + secret),
+                                        TimePoint::clock::now() + 5s, [] { return false; });
   CHECK(PQstatus(connection.get()) == CONNECTION_OK);
   auto options = options_for(cluster);
   options.primary.conninfo += secret;
@@ -76,10 +77,12 @@ TEST_CASE("a connection attempt ends at its deadline, to the millisecond's order
   CHECK(took >= 150ms);
   CHECK(took < 1s);
   int asked = 0;
-  CHECK_THROWS_AS(connect_until(ConnInfo::parse(link.conninfo()), before + 1min, [&] { return ++asked > 3; }), ConnectFailure);
+  CHECK_THROWS_AS(connect_until(ConnInfo::parse(link.conninfo()), before + 1min, [&] { return ++asked > 3; }),
+                  ConnectFailure);
 }
 
-TEST_CASE("too many connections: the reads go elsewhere, the node is not taken for dead, and serves when there is room") {
+TEST_CASE(
+    "too many connections: the reads go elsewhere, the node is not taken for dead, and serves when there is room") {
   auto& cluster = shared_cluster();
   auto options = options_for(cluster);
   options.replicas[0].conninfo += " user=plain";
@@ -89,8 +92,8 @@ TEST_CASE("too many connections: the reads go elsewhere, the node is not taken f
     std::vector<PgConnection> hoarded;
     try {
       for (;;) {
-        hoarded.push_back(connect_until(ConnInfo::parse(cluster.replica(0).conninfo() + " user=plain"), TimePoint::clock::now() + 5s,
-                                        [] { return false; }));
+        hoarded.push_back(connect_until(ConnInfo::parse(cluster.replica(0).conninfo() + " user=plain"),
+                                        TimePoint::clock::now() + 5s, [] { return false; }));
       }
     } catch (ConnectFailure const& full) {
       CHECK(full.kind() == ProbeFailure::too_many_connections);

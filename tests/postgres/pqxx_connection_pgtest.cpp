@@ -63,7 +63,8 @@ TEST_CASE("a statement blocked on the server returns at once when another thread
   auto const before = std::chrono::steady_clock::now();
   std::thread blocked{[&] { CHECK_THROWS_AS(tx.exec("SELECT pg_sleep(30)"), pqxx::broken_connection); }};
   eventually("the statement runs", 5s, [&] {
-    return shared_cluster().primary().query("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'") == "1";
+    return shared_cluster().primary().query(
+               "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'") == "1";
   });
   connection->abort();
   blocked.join();
@@ -79,7 +80,8 @@ TEST_CASE("a snapshot is one READ ONLY REPEATABLE READ transaction, and nothing 
   CHECK(tx.query_value<std::string>("SHOW transaction_isolation") == "repeatable read");
   connection->end();
   CHECK(connection->is_reusable());
-  CHECK(connection->begin_read(ReadMode::autocommit).query_value<std::string>("SHOW transaction_isolation") == "read committed");
+  CHECK(connection->begin_read(ReadMode::autocommit).query_value<std::string>("SHOW transaction_isolation") ==
+        "read committed");
 }
 
 TEST_CASE("positions are the server's own") {

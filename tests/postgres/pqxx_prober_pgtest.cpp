@@ -66,7 +66,8 @@ TEST_CASE("a primary and a replica tell their role, position, timeline and ident
   CHECK(events[0].answer.flush_delay == 600ms);
   CHECK(events[0].answer.position >= events[0].answer.flushed);
   CHECK(events[1].answer.position > Lsn{});
-  CHECK(std::to_string(events[0].answer.system_identifier) == cluster.primary().query("SELECT system_identifier FROM pg_control_system()"));
+  CHECK(std::to_string(events[0].answer.system_identifier) ==
+        cluster.primary().query("SELECT system_identifier FROM pg_control_system()"));
   CHECK(events[0].answer.system_identifier == events[1].answer.system_identifier);
   CHECK(events[0].answer.round_trip > Duration::zero());
 }
@@ -94,7 +95,8 @@ TEST_CASE("a server that ended the probe's connection is asked once more on a ne
   PqxxProber prober;
   ask(prober, 0, conninfo);
   REQUIRE_FALSE(next_event(prober, 0).failure);
-  cluster.primary().execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'the_probe'");
+  cluster.primary().execute(
+      "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'the_probe'");
   CHECK(next_event(prober, 0).failure == ProbeFailure::lost);
   ask(prober, 0, conninfo);
   CHECK_FALSE(next_event(prober, 0).failure);
@@ -130,18 +132,21 @@ TEST_CASE("what the server refuses to tell is unknown, and the rest is told") {
   auto answer = answer_for_plain(cluster.replica(0));
   CHECK(answer.timeline == 1);
   CHECK_FALSE(answer.is_timeline_certain);  // only pg_read_all_stats sees the WAL receiver's
-  cluster.primary().execute("REVOKE EXECUTE ON FUNCTION pg_control_checkpoint(), pg_control_system(), pg_walfile_name(pg_lsn) FROM PUBLIC");
+  cluster.primary().execute(
+      "REVOKE EXECUTE ON FUNCTION pg_control_checkpoint(), pg_control_system(), pg_walfile_name(pg_lsn) FROM PUBLIC");
   answer = answer_for_plain(cluster.replica(0));
   CHECK(answer.timeline == 0);
   CHECK(answer.system_identifier == 0);
   CHECK(answer.position > Lsn{});
   CHECK(answer_for_plain(cluster.primary()).timeline == 0);
-  cluster.primary().execute("REVOKE EXECUTE ON FUNCTION pg_last_wal_replay_lsn(), pg_current_wal_flush_lsn() FROM PUBLIC");
+  cluster.primary().execute(
+      "REVOKE EXECUTE ON FUNCTION pg_last_wal_replay_lsn(), pg_current_wal_flush_lsn() FROM PUBLIC");
   answer = answer_for_plain(cluster.replica(0));
   CHECK(answer.is_in_recovery);
   CHECK(answer.position == Lsn{});
   cluster.primary().execute(
-      "GRANT EXECUTE ON FUNCTION pg_control_checkpoint(), pg_control_system(), pg_walfile_name(pg_lsn), pg_last_wal_replay_lsn(), "
+      "GRANT EXECUTE ON FUNCTION pg_control_checkpoint(), pg_control_system(), pg_walfile_name(pg_lsn), "
+      "pg_last_wal_replay_lsn(), "
       "pg_current_wal_flush_lsn() TO PUBLIC");
 }
 

@@ -19,7 +19,8 @@ testing::Cluster& shared_cluster() {
   static bool const is_filled = [] {
     cluster.primary().execute("CREATE TABLE account(id int PRIMARY KEY, balance int CHECK (balance >= 0))");
     cluster.primary().execute(
-        "CREATE TABLE entry(id int UNIQUE DEFERRABLE INITIALLY DEFERRED, account int REFERENCES account DEFERRABLE INITIALLY "
+        "CREATE TABLE entry(id int UNIQUE DEFERRABLE INITIALLY DEFERRED, account int REFERENCES account DEFERRABLE "
+        "INITIALLY "
         "DEFERRED)");
     cluster.wait_until_caught_up();
     return true;
@@ -30,7 +31,8 @@ testing::Cluster& shared_cluster() {
 
 PqxxConnection connection_to(ClusterNode& node, std::string const& more = {}) {
   PqxxBackend const backend;
-  return PqxxConnection{connect_until(backend.address_of(Endpoint{node.conninfo() + more}), backend.now() + 5s, [] { return false; })};
+  return PqxxConnection{
+      connect_until(backend.address_of(Endpoint{node.conninfo() + more}), backend.now() + 5s, [] { return false; })};
 }
 
 }  // namespace
@@ -115,7 +117,8 @@ TEST_CASE("a transaction that was ended by a statement has nothing to commit") {
 TEST_CASE("the fence: a standby refuses a write before any statement of the user's") {
   auto connection = connection_to(shared_cluster().replica(0));
   CHECK_THROWS_AS(connection.begin_write({}, CommitPosition::captured), WriteFenced);
-  CHECK_THROWS_AS(connection.begin_write({.isolation = Isolation::serializable}, CommitPosition::captured), WriteFenced);
+  CHECK_THROWS_AS(connection.begin_write({.isolation = Isolation::serializable}, CommitPosition::captured),
+                  WriteFenced);
   CHECK(connection.is_reusable());
 }
 
@@ -141,9 +144,9 @@ TEST_CASE("a connection lost before COMMIT is no doubt, one lost with COMMIT und
 
 TEST_CASE("isolation levels arrive at the server") {
   auto connection = connection_to(shared_cluster().primary());
-  for (auto const& [isolation, name] : {std::pair{Isolation::read_committed, "read committed"},
-                                        std::pair{Isolation::repeatable_read, "repeatable read"},
-                                        std::pair{Isolation::serializable, "serializable"}}) {
+  for (auto const& [isolation, name] :
+       {std::pair{Isolation::read_committed, "read committed"},
+        std::pair{Isolation::repeatable_read, "repeatable read"}, std::pair{Isolation::serializable, "serializable"}}) {
     auto& tx = connection.begin_write({.isolation = isolation}, CommitPosition::not_captured);
     CHECK(tx.query_value<std::string>("SHOW transaction_isolation") == name);
     CHECK(tx.query_value<std::string>("SHOW transaction_read_only") == "off");

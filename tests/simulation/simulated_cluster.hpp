@@ -28,21 +28,21 @@ namespace replica_router::simulation {
 /// One server of the simulated cluster.
 struct Server {
   bool is_running = true;
-  bool is_hung = false;              ///< accepts everything and answers nothing
+  bool is_hung = false;  ///< accepts everything and answers nothing
   bool is_in_recovery = true;
-  bool is_full = false;              ///< refuses new connections with 53300 (too_many_connections)
+  bool is_full = false;  ///< refuses new connections with 53300 (too_many_connections)
   std::uint32_t timeline = 1;
   std::uint64_t system_identifier = 7'000;
-  Lsn position{0x1000'0000};         ///< insert position of a primary, replay position of a standby
-  Duration delay{};                  ///< how far a standby replays behind
-  bool is_paused = false;            ///< a standby that replays nothing
-  std::uint32_t generation = 0;      ///< grows at each start: older connections are dead
-  int open_connections = 0;          ///< sessions open now, probes not counted
-  int most_connections = 0;          ///< the most that were ever open at once
-  int connects = 0;                  ///< sessions ever opened
+  Lsn position{0x1000'0000};                  ///< insert position of a primary, replay position of a standby
+  Duration delay{};                           ///< how far a standby replays behind
+  bool is_paused = false;                     ///< a standby that replays nothing
+  std::uint32_t generation = 0;               ///< grows at each start: older connections are dead
+  int open_connections = 0;                   ///< sessions open now, probes not counted
+  int most_connections = 0;                   ///< the most that were ever open at once
+  int connects = 0;                           ///< sessions ever opened
   Failure next_failure = Failure::statement;  ///< what the next statement fails with, if `failures > 0`
   int failures = 0;
-  int refused_prepares = 0;          ///< how many coming PREPAREs the server refuses
+  int refused_prepares = 0;  ///< how many coming PREPAREs the server refuses
 };
 
 /// An error that a simulated server or connection raises.
@@ -199,7 +199,9 @@ class Connection {
   bool is_usable() { return !is_aborted_ && server().is_running && server().generation == generation_; }
   bool is_reusable() const { return !is_lost_; }
   bool is_lost() const { return is_lost_; }
-  ReadTransaction& begin_read(ReadMode) { return read_.emplace(*world_, name_, [this] { check(); }); }
+  ReadTransaction& begin_read(ReadMode) {
+    return read_.emplace(*world_, name_, [this] { check(); });
+  }
   WriteTransaction& begin_write(WriteOptions const&, CommitPosition position) {
     check();
     if (server().is_in_recovery) {
@@ -296,9 +298,11 @@ class Prober {
         out.push_back({id, ProbeFailure::refused, "connection refused", {}});
         continue;
       }
-      out.push_back({id, std::nullopt, {},
-                     {server.is_in_recovery, server.position, server.timeline, true, server.system_identifier, probe.asked_at,
-                      std::chrono::microseconds{200}, Lsn{}, Duration{}}});
+      out.push_back({id,
+                     std::nullopt,
+                     {},
+                     {server.is_in_recovery, server.position, server.timeline, true, server.system_identifier,
+                      probe.asked_at, std::chrono::microseconds{200}, Lsn{}, Duration{}}});
     }
     return out;
   }

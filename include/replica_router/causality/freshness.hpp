@@ -42,8 +42,8 @@ constexpr CausalPosition later_of(CausalPosition const& a, CausalPosition const&
 
 /// What a read demands of the data it gets. Every member is a floor, so demands join by taking the stricter of each.
 struct Freshness {
-  CausalPosition position{};               ///< a commit that must be visible
-  TimePoint as_of = never;                 ///< everything the primary had at this moment must be visible
+  CausalPosition position{};                  ///< a commit that must be visible
+  TimePoint as_of = never;                    ///< everything the primary had at this moment must be visible
   Placement placement = Placement::anywhere;  ///< whether a replica may serve at all
 
   /// Nothing demanded: any live replica will do.

@@ -60,7 +60,8 @@ class Lsn {
   /// An insert position can sit 24 bytes past a page boundary (40 at the start of a segment) although nothing was
   /// written there yet, while a replica that has replayed everything reports the boundary. Moving back is always safe:
   /// no record is shorter than 24 bytes, so no record starts at the boundary's header and ends at either place.
-  /// Source: PostgreSQL `xlog.c` (`XLogBytePosToRecPtr`), `xlog_internal.h` (`SizeOfXLogShortPHD`, `SizeOfXLogLongPHD`).
+  /// Source: PostgreSQL `xlog.c` (`XLogBytePosToRecPtr`), `xlog_internal.h` (`SizeOfXLogShortPHD`,
+  /// `SizeOfXLogLongPHD`).
   constexpr Lsn before_page_header() const {
     constexpr std::uint64_t page = 8192;
     constexpr std::uint64_t short_header = 24;

@@ -55,13 +55,12 @@ inline std::string reason_text(NodeFacts const& facts, Verdict verdict, Freshnes
     }
     case Verdict::too_stale: {
       auto const bound = staleness_of(facts, now);
-      return bound == Duration::max()
-                 ? std::string{"its staleness is unknown"}
-                 : fmt::format("proven at most {} stale, the limit is {}", readable(bound), readable(now - demand.as_of));
+      return bound == Duration::max() ? std::string{"its staleness is unknown"}
+                                      : fmt::format("proven at most {} stale, the limit is {}", readable(bound),
+                                                    readable(now - demand.as_of));
     }
     case Verdict::down:
-    case Verdict::unheard_of:
-      return std::string{text_of(verdict)} + (probe_reason.empty() ? "" : ": " + probe_reason);
+    case Verdict::unheard_of: return std::string{text_of(verdict)} + (probe_reason.empty() ? "" : ": " + probe_reason);
     default: return std::string{text_of(verdict)};
   }
 }

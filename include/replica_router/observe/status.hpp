@@ -15,31 +15,31 @@ namespace replica_router {
 
 /// One node's state at the moment of the call.
 struct NodeStatus {
-  std::string name;                     ///< the endpoint's name
-  std::string address;                  ///< `host:port/dbname`, without any secret
-  Health health = Health::unknown;      ///< whether it answers
-  Role role = Role::unknown;            ///< what it is by its own word, checked against the others
-  std::uint32_t timeline = 0;           ///< zero when unknown
-  std::uint64_t system_identifier = 0;  ///< zero when unknown
-  Lsn position;                         ///< replay position, or the primary's insert position; zero when unknown
-  Duration lag = Duration::max();       ///< behind the latest known primary position; `Duration::max()` when unknown
-  Duration staleness = Duration::max(); ///< the proven bound; `Duration::max()` when nothing is proven
-  Duration latency{};                   ///< moving average of the probe's round trip; zero when unknown
-  std::string reason;                   ///< why the latest probe failed, in the server's or libpq's words; empty when it did not
-  PoolReport pool;                      ///< its connections
-  std::uint64_t reads = 0;              ///< leases given to reads so far
-  std::uint64_t writes = 0;             ///< leases given to writes so far
-  std::uint64_t lost = 0;               ///< leases whose connection broke
-  std::uint64_t refused = 0;            ///< connections that could not be made
-  std::uint64_t conflicts = 0;          ///< reads that a recovery conflict cancelled
-  std::uint64_t ejections = 0;          ///< times it went down
+  std::string name;                      ///< the endpoint's name
+  std::string address;                   ///< `host:port/dbname`, without any secret
+  Health health = Health::unknown;       ///< whether it answers
+  Role role = Role::unknown;             ///< what it is by its own word, checked against the others
+  std::uint32_t timeline = 0;            ///< zero when unknown
+  std::uint64_t system_identifier = 0;   ///< zero when unknown
+  Lsn position;                          ///< replay position, or the primary's insert position; zero when unknown
+  Duration lag = Duration::max();        ///< behind the latest known primary position; `Duration::max()` when unknown
+  Duration staleness = Duration::max();  ///< the proven bound; `Duration::max()` when nothing is proven
+  Duration latency{};                    ///< moving average of the probe's round trip; zero when unknown
+  std::string reason;         ///< why the latest probe failed, in the server's or libpq's words; empty when it did not
+  PoolReport pool;            ///< its connections
+  std::uint64_t reads = 0;    ///< leases given to reads so far
+  std::uint64_t writes = 0;   ///< leases given to writes so far
+  std::uint64_t lost = 0;     ///< leases whose connection broke
+  std::uint64_t refused = 0;  ///< connections that could not be made
+  std::uint64_t conflicts = 0;  ///< reads that a recovery conflict cancelled
+  std::uint64_t ejections = 0;  ///< times it went down
 
   /// `replica-1 (127.0.0.1:5433/shop): up, replica, lag 0 us, stale at most 120.4 ms, 2 of 10 connections, …`.
   std::string text() const {
-    auto out = fmt::format("{} ({}): {}, {}, lag {}, stale at most {}, answers in {}, {} of {} connections, {} reads, {} writes", name, address,
-                           text_of(health), text_of(role), readable(lag), readable(staleness),
-                           latency == Duration::zero() ? "unknown" : readable(latency), pool.open,
-                           pool.max_connections, reads, writes);
+    auto out = fmt::format(
+        "{} ({}): {}, {}, lag {}, stale at most {}, answers in {}, {} of {} connections, {} reads, {} writes", name,
+        address, text_of(health), text_of(role), readable(lag), readable(staleness),
+        latency == Duration::zero() ? "unknown" : readable(latency), pool.open, pool.max_connections, reads, writes);
     if (!reason.empty()) {
       out += ": " + reason;
     }
@@ -62,7 +62,7 @@ struct Status {
   /// One line for the cluster and one a node.
   std::string text() const {
     auto out = fmt::format("policy {}, {} retries, {} reads on the primary; ", policy, retries, fallbacks);
-    out += is_split ? "split: two writable nodes of the same timeline, writes are refused"
+    out += is_split          ? "split: two writable nodes of the same timeline, writes are refused"
            : primary.empty() ? "no primary known"
                              : fmt::format("primary {}, timeline {}, at {}", primary, timeline, position.text());
     for (auto const& node : nodes) {

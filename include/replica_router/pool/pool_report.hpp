@@ -36,8 +36,8 @@ struct PoolReport {
     if (reserved_for_writes > 0) {
       out += " (" + std::to_string(reserved_for_writes) + " reserved for writes)";
     }
-    out += "; the oldest lease is " + std::to_string(age) + " ms old, " + std::to_string(waiting) +
-           " other callers wait";
+    out +=
+        "; the oldest lease is " + std::to_string(age) + " ms old, " + std::to_string(waiting) + " other callers wait";
     if (leased_to_this_thread > 0) {
       out += "; this thread already holds " + std::to_string(leased_to_this_thread) +
              " of this node's leases: return it before taking another, or raise max_connections";

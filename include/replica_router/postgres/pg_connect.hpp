@@ -58,7 +58,8 @@ inline int poll_timeout(TimePoint now, TimePoint until) {
   if (until <= now) {
     return 0;
   }
-  auto const left = std::chrono::ceil<std::chrono::milliseconds>(std::min<Duration>(until - now, std::chrono::minutes{1}));
+  auto const left =
+      std::chrono::ceil<std::chrono::milliseconds>(std::min<Duration>(until - now, std::chrono::minutes{1}));
   return static_cast<int>(left.count());
 }
 
@@ -113,7 +114,8 @@ PgConnection connect_until(ConnInfo const& conninfo, TimePoint deadline, Hopeles
       throw ConnectFailure{ProbeFailure::late, "no connection to " + conninfo.address() + " within the time allowed"};
     }
     if (is_hopeless()) {
-      throw ConnectFailure{ProbeFailure::late, "the node went down while a connection to " + conninfo.address() + " was made"};
+      throw ConnectFailure{ProbeFailure::late,
+                           "the node went down while a connection to " + conninfo.address() + " was made"};
     }
     pollfd waited{PQsocket(connection.get()), static_cast<short>(state == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
     if (poll(&waited, 1, poll_timeout(now, std::min<TimePoint>(deadline, now + slice))) < 0 && errno != EINTR) {

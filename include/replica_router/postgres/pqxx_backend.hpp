@@ -103,8 +103,8 @@ class PqxxBackend {
   /// What the exception that is being handled says of the statement, the connection or the node; nothing when it is no
   /// error of the database's, but the user's own. To be called in a `catch` block.
   std::optional<Failure> failure_in_flight(Connection const& connection) const {
-    // The order matters: in both versions of libpqxx a wrong parameter count arrives as a protocol_violation, which is a
-    // broken_connection in 7.10 although the connection lives.
+    // The order matters: in both versions of libpqxx a wrong parameter count arrives as a protocol_violation, which is
+    // a broken_connection in 7.10 although the connection lives.
     try {
       throw;
     } catch (WriteFenced const&) {

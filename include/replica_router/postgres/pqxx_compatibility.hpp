@@ -23,9 +23,7 @@ class CustomTransaction : public pqxx::dbtransaction {
   CustomTransaction& operator=(CustomTransaction const&) = delete;
 
  protected:
-  explicit CustomTransaction(pqxx::connection& connection) : pqxx::dbtransaction{connection} {
-    register_transaction();
-  }
+  explicit CustomTransaction(pqxx::connection& connection) : pqxx::dbtransaction{connection} { register_transaction(); }
   ~CustomTransaction() override = default;
 
   /// Runs a statement outside libpqxx's bookkeeping, throwing libpqxx's errors.

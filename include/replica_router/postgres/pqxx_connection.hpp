@@ -110,9 +110,7 @@ class PqxxConnection {
   }
 
   /// How far the replica has replayed, by its own word now: one round trip. Zero when it is no replica any more.
-  Lsn replayed() {
-    return Lsn::parse(value_of("SELECT COALESCE(pg_last_wal_replay_lsn(), '0/0')")).value_or(Lsn{});
-  }
+  Lsn replayed() { return Lsn::parse(value_of("SELECT COALESCE(pg_last_wal_replay_lsn(), '0/0')")).value_or(Lsn{}); }
 
   /// The primary's insert position now: one round trip.
   Lsn inserted() { return Lsn::parse(value_of("SELECT pg_current_wal_insert_lsn()")).value_or(Lsn{}); }

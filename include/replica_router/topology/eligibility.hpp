@@ -55,8 +55,8 @@ constexpr bool has_position(NodeFacts const& facts, CausalPosition const& wanted
   if (facts.lineage != Lineage::same) {
     return false;
   }
-  bool const replayed_it = wanted.lsn && wanted.timeline == facts.primary_timeline &&
-                           facts.position >= wanted.lsn.before_page_header();
+  bool const replayed_it =
+      wanted.lsn && wanted.timeline == facts.primary_timeline && facts.position >= wanted.lsn.before_page_header();
   return replayed_it || facts.as_of >= wanted.at;
 }
 

@@ -11,9 +11,9 @@ namespace replica_router {
 
 /// The limits by which health is judged.
 struct HealthLimits {
-  int down_after = 3;                                     ///< missed probes in a row until a node is down
-  Duration backoff = std::chrono::milliseconds{500};      ///< the first pause before a node that is down is probed again
-  Duration max_backoff = std::chrono::seconds{30};        ///< the longest pause
+  int down_after = 3;                                 ///< missed probes in a row until a node is down
+  Duration backoff = std::chrono::milliseconds{500};  ///< the first pause before a node that is down is probed again
+  Duration max_backoff = std::chrono::seconds{30};    ///< the longest pause
 };
 
 /// Why a probe brought no answer.
@@ -57,19 +57,15 @@ class NodeHealth {
   /// A probe failed. `entropy` is uniformly random and spreads the next try, so that a fleet does not knock in step.
   void failed(ProbeFailure failure, TimePoint now, std::uint64_t entropy) {
     switch (failure) {
-      case ProbeFailure::lost:
-        return;
-      case ProbeFailure::too_many_connections:
-        retry_at_ = now + jittered(limits_.backoff, entropy);
-        return;
+      case ProbeFailure::lost: return;
+      case ProbeFailure::too_many_connections: retry_at_ = now + jittered(limits_.backoff, entropy); return;
       case ProbeFailure::late:
         if (++missed_ < limits_.down_after && state_ != Health::down) {
           return;
         }
         break;
       case ProbeFailure::refused:
-      case ProbeFailure::rejected:
-        break;
+      case ProbeFailure::rejected: break;
     }
     go_down(now, entropy);
   }

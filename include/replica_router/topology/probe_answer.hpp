@@ -17,8 +17,8 @@ struct ProbeAnswer {
   std::uint64_t system_identifier = 0;  ///< zero when unknown
   TimePoint asked_at = never;           ///< when the question was sent
   Duration round_trip{};                ///< from question to answer on an established connection; zero when unknown
-  Lsn flushed;                          ///< a primary's `pg_current_wal_flush_lsn()`: no replica gets more; zero when unknown
-  Duration flush_delay{};               ///< what was committed this long ago is flushed, asynchronously too; zero when unknown
+  Lsn flushed;             ///< a primary's `pg_current_wal_flush_lsn()`: no replica gets more; zero when unknown
+  Duration flush_delay{};  ///< what was committed this long ago is flushed, asynchronously too; zero when unknown
 };
 
 }  // namespace replica_router
