@@ -20,7 +20,8 @@ namespace {
 
 TimePoint at(Duration since_start) { return TimePoint{} + since_start; }
 
-// Two million histories take seconds in an optimised build; the sanitizers' and the unoptimised take a twentieth of them.
+// Two million histories take seconds in an optimised build; the sanitizers' and the unoptimised take a twentieth of
+// them.
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
 #define IS_SANITIZED
