@@ -47,13 +47,16 @@ class ReplicaRouter {
   /// Starts with whatever answers: a node that is down is an event, not an exception.
   /// Throws: `ConfigError` naming the field that is wrong.
   explicit ReplicaRouter(Options options, Policy policy = Policy{})
-      : shared_{std::make_shared<Shared>(validated(std::move(options)), std::move(policy))},
-        scope_{std::make_shared<CausalScope>()} {}
+      : ReplicaRouter{std::make_shared<Shared>(validated(std::move(options)), std::move(policy))} {}
 
   /// The same on another backend, such as a simulation.
   ReplicaRouter(Options options, Policy policy, Backend backend)
-      : shared_{std::make_shared<Shared>(validated(std::move(options)), std::move(policy), std::move(backend))},
-        scope_{std::make_shared<CausalScope>()} {}
+      : ReplicaRouter{std::make_shared<Shared>(validated(std::move(options)), std::move(policy), std::move(backend))} {}
+
+  // Not copyable, so that nobody shares a causal scope by mistake: `session()` gives another.
+  ReplicaRouter(ReplicaRouter&&) noexcept = default;
+  ReplicaRouter& operator=(ReplicaRouter&&) noexcept = default;
+  ~ReplicaRouter() = default;
 
   /// A lease on the node that the read goes to; `->` and `*` give a transaction object in autocommit, one round trip a
   /// statement. A statement that fails is not run elsewhere: `read(fn)` does that.
@@ -92,15 +95,16 @@ class ReplicaRouter {
     requires std::invocable<Function&, ReadTransaction&>
   std::invoke_result_t<Function&, ReadTransaction&> read(ReadOptions const& options, Function&& fn) {
     validate(options);
-    auto route = route_for(options);
+    ReplicaRouter const self{shared_, scope_};  // stays, should this one be destroyed while `fn` runs
+    auto route = self.route_for(options);
     for (;;) {
       auto lease = route.take();
       try {
-        auto& transaction = begin_read(lease, options);
-        ReadNote const note{scope_to_note(route), lease.node().id, lease.facts().epoch, backend()};
+        auto& transaction = self.begin_read(lease, options);
+        ReadNote const note{self.scope_to_note(route), lease.node().id, lease.facts().epoch, self.backend()};
         return fn(transaction);
       } catch (...) {
-        run_elsewhere_or_rethrow(route, lease);
+        self.run_elsewhere_or_rethrow(route, lease);
       }
     }
   }
@@ -140,16 +144,18 @@ class ReplicaRouter {
     for (int attempt = 1;; ++attempt) {
       auto lease = route.take();
       auto& transaction = *lease.connection().write();
+      auto const commit = [&] {
+        route.commit(lease);
+        shared->committed(*scope, lease, lease.connection().write()->commit_lsn());
+      };
       try {
         if constexpr (std::is_void_v<decltype(call(fn, transaction, attempt))>) {
           call(fn, transaction, attempt);
-          route.commit(lease);
-          shared->committed(*scope, lease, lease.connection().write()->commit_lsn());
+          commit();
           return;
         } else {
           auto result = call(fn, transaction, attempt);
-          route.commit(lease);
-          shared->committed(*scope, lease, lease.connection().write()->commit_lsn());
+          commit();
           return result;
         }
       } catch (...) {
@@ -246,8 +252,9 @@ class ReplicaRouter {
  private:
   using Shared = SharedState<Policy, Backend>;
 
-  explicit ReplicaRouter(std::shared_ptr<Shared> shared)
-      : shared_{std::move(shared)}, scope_{std::make_shared<CausalScope>()} {}
+  explicit ReplicaRouter(std::shared_ptr<Shared> shared,
+                         std::shared_ptr<CausalScope> scope = std::make_shared<CausalScope>())
+      : shared_{std::move(shared)}, scope_{std::move(scope)} {}
 
   std::shared_ptr<Cluster<Backend>> cluster() const { return {shared_, &shared_->cluster}; }
   Backend const& backend() const { return shared_->backend; }
