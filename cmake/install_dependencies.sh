@@ -91,6 +91,11 @@ has_server_programs() {
   return 1
 }
 
+services=() # of the packages to install, those that would start one of their own
+need_server() {
+  PATH="$PATH:/usr/sbin" command -v "$1" >/dev/null || { packages+=("$2") services+=("$2"); }
+}
+
 need_program "${CXX:-$compiler}" "$compiler"
 need_program cmake cmake
 need_program ninja ninja-build
@@ -104,7 +109,18 @@ case "$asked_for" in
     need_program clang++ clang
     need_program clang-tidy clang-tidy
     need_program "$formatter" "$formatter"
+    # libFuzzer, which Debian only recommends with clang; Ubuntu 22.04 has it in clang's own package.
+    [ "$ID:$VERSION_ID" = ubuntu:22.04 ] || [ -n "$(installed_version libclang-rt-dev)" ] || packages+=(libclang-rt-dev)
     need_library "$catch2" ;;
+esac
+case "$asked_for" in
+  *" benchmarks "*)
+    need_program clang++ clang
+    need_program gnuplot gnuplot-nox
+    need_program valgrind valgrind
+    need_server pgpool pgpool2
+    need_server pgbouncer pgbouncer
+    need_server haproxy haproxy ;;
 esac
 [ "$asked_for" = " " ] || has_server_programs || packages+=(postgresql)
 
@@ -118,9 +134,12 @@ fi
 work="$(mktemp -d)"
 log="$work/log"
 cluster_policy=/etc/postgresql-common/createcluster.d/replica-router.conf
+start_policy=/usr/sbin/policy-rc.d
+made_start_policy=no
 clean_up() {
   rm -rf "$work"
   [ ! -e "$cluster_policy" ] || as_root rm -f "$cluster_policy"
+  [ $made_start_policy = no ] || as_root rm -f "$start_policy"
 }
 trap clean_up EXIT
 trap 'exit 130' INT TERM HUP
@@ -160,8 +179,18 @@ if [ ${#packages[@]} -gt 0 ]; then
       as_root mkdir -p "${cluster_policy%/*}"
       echo 'create_main_cluster = false' | as_root tee "$cluster_policy" >/dev/null ;;
   esac
+  # The programs are wanted, running services are not: 101 forbids Debian's packages to start one, now; what would start
+  # at the next boot is disabled after the installation. A machine that has such a policy already keeps it.
+  if [ ${#services[@]} -gt 0 ] && [ ! -e "$start_policy" ]; then
+    made_start_policy=yes
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$start_policy" >/dev/null
+    as_root chmod 755 "$start_policy"
+  fi
   step "installing ${packages[*]}" as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
     --no-install-recommends -o APT::Status-Fd=1 -o DPkg::Lock::Timeout=300 "${packages[@]}"
+  for service in "${services[@]}"; do
+    step "keeping the service $service off" as_root update-rc.d "$service" disable
+  done
 fi
 
 # --- libraries that the distribution has only in an older version ---------------------------------------------------

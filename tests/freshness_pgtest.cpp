@@ -282,6 +282,89 @@ TEST_CASE("the primary unreachable: the bound keeps growing, the lag stands stil
   rig.cluster.primary().resume();
 }
 
+TEST_CASE("a replica far behind that catches up: left out beyond max_lag, then waited for, then as fresh as any") {
+  Rig rig{{.replicas = 2}, {.max_lag = 300ms}};
+  rig.cluster.primary().execute("CREATE TABLE bulk(filler text)");
+  ReplicaRouter db{rig.options, RoundRobin{}};
+  wait_until_known(db, 2);
+  auto& slow = rig.cluster.replica(1);
+  slow.pause_replay();
+  auto const verdict_on_slow = [&] {
+    for (auto const& node : db.explain().nodes) {
+      if (node.name == "replica-2") {
+        return node;
+      }
+    }
+    return NodeExplanation{};
+  };
+  eventually(
+      "it is too far behind to serve", 20s,
+      [&] {
+        rig.cluster.primary().execute("INSERT INTO bulk SELECT repeat('x', 1000) FROM generate_series(1, 2000)");
+        port_of_read(db);
+        return verdict_on_slow().verdict == Verdict::behind_max_lag;
+      },
+      [&] { return db.explain().text(); });
+  CHECK_THAT(verdict_on_slow().text(), ContainsSubstring("replica-2: ") && ContainsSubstring("behind, max_lag is 300"));
+  for (int i = 0; i < 10; ++i) {
+    CHECK(port_of_read(db) == rig.replica_port(0));
+  }
+  auto const rows = std::stoi(rig.cluster.primary().query("SELECT count(*) FROM bulk"));
+  Token const everything{db.status().system_identifier, db.status().timeline,
+                         Lsn::parse(rig.cluster.primary().query("SELECT pg_current_wal_insert_lsn()")).value()};
+  slow.resume_replay();
+  rig.cluster.replica(0).kill();
+  // Alone now, and still busy replaying: it serves when it has everything, not sooner.
+  eventually(
+      "it serves again, with everything", 20s,
+      [&] {
+        try {
+          auto const lease = db.read({.at_least = everything, .wait_up_to = 5s, .on_unmet = OnUnmet::fail});
+          CHECK(lease->query_value<int>(port_query) == rig.replica_port(1));
+          CHECK(lease->query_value<int>("SELECT count(*) FROM bulk") >= rows);
+          return true;
+        } catch (FreshnessUnmet const& unmet) {
+          CHECK_THAT(unmet.what(), ContainsSubstring("replica-2: "));
+          return false;
+        }
+      },
+      [&] { return db.explain().text(); });
+}
+
+TEST_CASE("a promotion: a session that holds a token from before sees its write, and is not pinned by it") {
+  Rig rig{{.replicas = 2}};
+  ReplicaRouter db{rig.options};
+  wait_until_known(db, 2);
+  auto session = db.session();
+  insert(session);
+  auto const token = session.token();
+  rig.cluster.wait_until_caught_up();
+  rig.cluster.primary().kill();
+  rig.cluster.replica(0).promote();
+  auto const count = [](auto& tx) { return tx.template query_value<int>("SELECT count(*) FROM photo"); };
+  // All through the change of primary, the session itself and one that comes with its token see the write.
+  eventually(
+      "the new primary takes writes", 20s,
+      [&] {
+        CHECK(session.read({.deadline = 10s}, count) >= 1);
+        CHECK(db.session(token).read({.deadline = 10s}, count) >= 1);
+        return db.status().primary == "replica-1";
+      },
+      [&] { return db.status().text(); });
+  CHECK(session.observe(token) == TokenVerdict::before_failover);
+  rig.cluster.replica(1).follow(rig.cluster.replica(0));
+  auto with_token = db.session(token);
+  for (auto* reader : {&session, &with_token}) {
+    eventually(
+        "the replica that is left serves it", 20s,
+        [&] {
+          CHECK(reader->read(count) == 1);
+          return port_of_read(*reader) == rig.replica_port(1);
+        },
+        [&] { return reader->explain().text(); });
+  }
+}
+
 TEST_CASE("tokens: of another cluster, far ahead, from before, and ten thousand random texts") {
   Rig rig{{.replicas = 1}};
   ReplicaRouter db{rig.options};

@@ -316,6 +316,63 @@ TEST_CASE("a read may wait for a replica that is about to be fresh enough") {
   CHECK(rig.world->now() - before < 150ms);
 }
 
+TEST_CASE("a read waits for as long as the replica's rate of replay says, or not at all where that is too long") {
+  Rig rig{1};
+  auto db = rig.router(StickyAfterWrite{RoundRobin{}});
+  rig.advance(1s);
+  rig["replica-1"].bytes_per_ms = 1'000;
+  rig.world->write("primary", 1'000'000);  // a second of replaying
+  rig.advance(600ms);
+  db.write([](sim::WriteTransaction& tx) { tx.insert(); });
+  auto const before = rig.world->now();
+  auto const wait = [&](std::chrono::milliseconds up_to) {
+    return db.read(ReadOptions{.wait_up_to = up_to}, [](sim::ReadTransaction& tx) { return tx.node(); });
+  };
+  SECTION("the budget is too short: the primary serves at once") {
+    CHECK(wait(200ms) == "primary");
+    CHECK(rig.world->now() - before < 50ms);
+  }
+  SECTION("the budget is enough: the replica serves as soon as it is there, and is asked a few times only") {
+    auto const connects = rig["replica-1"].connects;
+    CHECK(wait(2s) == "replica-1");
+    CHECK(rig.world->now() - before >= 400ms);
+    CHECK(rig.world->now() - before < 450ms);
+    CHECK(rig["replica-1"].connects <= connects + 1);
+  }
+  SECTION("a replica that stands still is waited for: nobody knows how long it will take") {
+    rig["replica-1"].is_paused = true;
+    rig.advance(600ms);
+    auto const paused = rig.world->now();
+    CHECK(wait(200ms) == "primary");
+    CHECK(rig.world->now() - paused >= 200ms);
+  }
+}
+
+TEST_CASE("a session has defaults of its own, which a read overrides and another session does not have") {
+  Rig rig{1};
+  rig["replica-1"].is_paused = true;
+  rig.options.on_unmet = OnUnmet::serve_stale;
+  auto db = rig.router(RoundRobin{});
+  rig.advance(1s);
+  rig.world->write("primary");
+  rig.advance(1s);
+  auto const node = [](sim::ReadTransaction& tx) { return tx.node(); };
+  auto strict = db.session({.max_staleness = 500ms, .on_unmet = OnUnmet::fail});
+  CHECK_THROWS_AS(strict.read(node), FreshnessUnmet);
+  CHECK_THROWS_AS(strict.read(), FreshnessUnmet);
+  CHECK(strict.explain().chosen.empty());
+  CHECK(strict.read({.on_unmet = OnUnmet::primary}, node) == "primary");
+  CHECK(strict.read({.max_staleness = 1h}, node) == "replica-1");
+  CHECK(db.read({.max_staleness = 500ms}, node) == "replica-1");  // the router's default: serve_stale
+  CHECK(strict.session().read(node) == "replica-1");
+  CHECK_THROWS_AS(db.session({.wait_up_to = -1ms}), ConfigError);
+
+  db.write([](sim::WriteTransaction& tx) { tx.insert(); });
+  auto with_token = db.session(db.token(), {.on_unmet = OnUnmet::primary});
+  CHECK(with_token.read(node) == "replica-1");  // round-robin asks for no token
+  CHECK(db.session({.at_least = Token::parse(db.token()), .on_unmet = OnUnmet::primary}).read(node) == "primary");
+}
+
 TEST_CASE("monotonic reads hold when the first replica dies between two reads") {
   Rig rig{2};
   rig.options.monotonic_reads = MonotonicReads::on;

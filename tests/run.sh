@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs all tests.
 #
-#   tests/run.sh [--preset dev|release|asan|tsan|clang] [arguments of ctest, such as -L unit or -R pool]
+#   tests/run.sh [--preset dev|release|asan|tsan|clang|fuzz] [arguments of ctest, such as -L unit or -R pool]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

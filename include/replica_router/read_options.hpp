@@ -24,7 +24,8 @@ enum class MonotonicReads : std::uint8_t {
   on,   ///< no read is older than what the session has already read
 };
 
-/// One read's demands. A member that is not given takes the router's default (`Options`).
+/// One read's demands. A member that is not given takes the session's default (`ReplicaRouter::session`), else the
+/// router's (`Options`).
 struct ReadOptions {
   /// The data is proven at most this old. Positive.
   std::optional<std::chrono::milliseconds> max_staleness = std::nullopt;
@@ -36,12 +37,29 @@ struct ReadOptions {
   std::optional<OnUnmet> on_unmet = std::nullopt;
   /// Whether this read may be older than the session's earlier ones.
   std::optional<MonotonicReads> monotonic = std::nullopt;
-  /// One READ ONLY REPEATABLE READ transaction: every statement sees the same state.
-  bool snapshot = false;
+  /// One READ ONLY REPEATABLE READ transaction: every statement sees the same state. Default: no.
+  std::optional<bool> snapshot = std::nullopt;
   /// No wait or retry goes beyond this. Positive. Default: `Options::acquire_timeout`. A statement that runs is not
   /// cut.
   std::optional<std::chrono::milliseconds> deadline = std::nullopt;
 };
+
+/// A read's demands with what it leaves open taken from `defaults`.
+inline ReadOptions filled_up(ReadOptions read, ReadOptions const& defaults) {
+  auto const fill = [](auto& member, auto const& given) {
+    if (!member) {
+      member = given;
+    }
+  };
+  fill(read.max_staleness, defaults.max_staleness);
+  fill(read.at_least, defaults.at_least);
+  fill(read.wait_up_to, defaults.wait_up_to);
+  fill(read.on_unmet, defaults.on_unmet);
+  fill(read.monotonic, defaults.monotonic);
+  fill(read.snapshot, defaults.snapshot);
+  fill(read.deadline, defaults.deadline);
+  return read;
+}
 
 /// No wait, timeout or limit is longer: a year, far inside what a nanosecond clock can count.
 inline constexpr std::chrono::milliseconds longest_wait = std::chrono::hours{24 * 365};

@@ -16,6 +16,7 @@
 #include "replica_router/cluster/causal_scope.hpp"
 #include "replica_router/cluster/cluster.hpp"
 #include "replica_router/cluster/read_route.hpp"
+#include "replica_router/cluster/session_state.hpp"
 #include "replica_router/cluster/shared_state.hpp"
 #include "replica_router/cluster/token_desk.hpp"
 #include "replica_router/cluster/write_route.hpp"
@@ -63,8 +64,8 @@ class ReplicaRouter {
   ///
   /// Throws: `ConfigError` for options out of range; `FreshnessUnmet`, `NoReplicaAvailable`, `NoPrimaryAvailable` when
   /// no node may serve it in time; `PoolTimeout` when the node's connections are all out.
-  [[nodiscard]] ReadLease<Backend> read(ReadOptions const& options = {}) {
-    validate(options);
+  [[nodiscard]] ReadLease<Backend> read(ReadOptions const& given = {}) {
+    auto const options = options_for(given);
     auto route = route_for(options);
     for (;;) {
       auto lease = route.take();
@@ -93,9 +94,9 @@ class ReplicaRouter {
   /// As `read(fn)`, with a contract of its own.
   template <class Function>
     requires std::invocable<Function&, ReadTransaction&>
-  std::invoke_result_t<Function&, ReadTransaction&> read(ReadOptions const& options, Function&& fn) {
-    validate(options);
-    ReplicaRouter const self{shared_, scope_};  // stays, should this one be destroyed while `fn` runs
+  std::invoke_result_t<Function&, ReadTransaction&> read(ReadOptions const& given, Function&& fn) {
+    ReplicaRouter const self{shared_, session_};  // stays, should this one be destroyed while `fn` runs
+    auto const options = self.options_for(given);
     auto route = self.route_for(options);
     for (;;) {
       auto lease = route.take();
@@ -116,8 +117,8 @@ class ReplicaRouter {
   [[nodiscard]] WriteLease<Backend> write(WriteOptions const& options = {}) {
     validate(options);
     WriteRoute<Backend> route{cluster(), backend(), options, shared_->commit_position()};
-    return WriteLease<Backend>{route.take(), [shared = shared_, scope = scope_](auto const& lease, auto lsn) {
-                                 shared->committed(*scope, lease, lsn);
+    return WriteLease<Backend>{route.take(), [shared = shared_, session = session_](auto const& lease, auto lsn) {
+                                 shared->committed(session->scope, lease, lsn);
                                }};
   }
 
@@ -139,14 +140,14 @@ class ReplicaRouter {
   auto write(WriteOptions const& options, Function&& fn) {
     validate(options);
     auto const shared = shared_;
-    auto const scope = scope_;
+    auto const session = session_;
     WriteRoute<Backend> route{cluster(), backend(), options, shared_->commit_position()};
     for (int attempt = 1;; ++attempt) {
       auto lease = route.take();
       auto& transaction = *lease.connection().write();
       auto const commit = [&] {
         route.commit(lease);
-        shared->committed(*scope, lease, lease.connection().write()->commit_lsn());
+        shared->committed(session->scope, lease, lease.connection().write()->commit_lsn());
       };
       try {
         if constexpr (std::is_void_v<decltype(call(fn, transaction, attempt))>) {
@@ -162,7 +163,7 @@ class ReplicaRouter {
         auto const* write = lease.connection().write();
         if (write->is_committed()) {
           // `fn` committed by itself and threw afterwards: the session must see what it wrote.
-          shared->committed(*scope, lease, write->commit_lsn());
+          shared->committed(session->scope, lease, write->commit_lsn());
           throw;
         }
         route.run_again_or_rethrow(lease, attempt);
@@ -172,12 +173,16 @@ class ReplicaRouter {
   }
 
   /// Another router on the same nodes, pools and policy, with a causal scope of its own: one for each request or user.
-  /// No connection, no thread.
-  [[nodiscard]] ReplicaRouter session() const { return ReplicaRouter{shared_}; }
+  /// No connection, no thread. Its reads ask for `defaults` where they do not say; what neither says is the router's.
+  /// Throws: `ConfigError` for defaults out of range.
+  [[nodiscard]] ReplicaRouter session(ReadOptions const& defaults = {}) const {
+    validate(defaults);
+    return ReplicaRouter{shared_, std::make_shared<SessionState>(defaults)};
+  }
 
   /// A session that sees what the token's session had written; see `observe`.
-  [[nodiscard]] ReplicaRouter session(std::string_view token) const {
-    ReplicaRouter out{shared_};
+  [[nodiscard]] ReplicaRouter session(std::string_view token, ReadOptions const& defaults = {}) const {
+    auto out = session(defaults);
     out.observe(token);
     return out;
   }
@@ -186,7 +191,7 @@ class ReplicaRouter {
   /// written nothing. Where the commit's position was not captured, waits for the next sample of the primary.
   /// Throws: `NoPrimaryAvailable` when no sample came within `probe_timeout`.
   [[nodiscard]] std::string token() const {
-    return TokenDesk{*cluster(), backend()}.issue(scope_->state().last_commit);
+    return TokenDesk{*cluster(), backend()}.issue(session_->scope.state().last_commit);
   }
 
   /// Takes a token in: from now on this session sees what the token's session had written. The text is not trusted:
@@ -195,7 +200,7 @@ class ReplicaRouter {
   TokenVerdict observe(std::string_view token) {
     auto const [verdict, position] = TokenDesk{*cluster(), backend()}.judge(token);
     if (position) {
-      scope_->must_see(*position, cluster()->facts());
+      session_->scope.must_see(*position, cluster()->facts());
     }
     return verdict;
   }
@@ -245,26 +250,32 @@ class ReplicaRouter {
   /// Which node a read of this session would get now, and why not each other node.
   /// Throws: `ConfigError` for options out of range.
   [[nodiscard]] Explanation explain(ReadOptions const& options = {}) const {
-    validate(options);
-    return ReadRoute<Policy, Backend>{cluster(), backend(), shared_->policy, scope_->state(), options}.explain();
+    return route_for(options_for(options)).explain();
   }
 
  private:
   using Shared = SharedState<Policy, Backend>;
 
   explicit ReplicaRouter(std::shared_ptr<Shared> shared,
-                         std::shared_ptr<CausalScope> scope = std::make_shared<CausalScope>())
-      : shared_{std::move(shared)}, scope_{std::move(scope)} {}
+                         std::shared_ptr<SessionState> session = std::make_shared<SessionState>())
+      : shared_{std::move(shared)}, session_{std::move(session)} {}
 
   std::shared_ptr<Cluster<Backend>> cluster() const { return {shared_, &shared_->cluster}; }
   Backend const& backend() const { return shared_->backend; }
 
+  /// What a read asks for, the session's defaults included. Throws: `ConfigError`.
+  ReadOptions options_for(ReadOptions const& given) const {
+    validate(given);
+    return filled_up(given, session_->defaults);
+  }
+
   ReadRoute<Policy, Backend> route_for(ReadOptions const& options) const {
-    return {cluster(), backend(), shared_->policy, scope_->state(), options};
+    return {cluster(), backend(), shared_->policy, session_->scope.state(), options};
   }
 
   ReadTransaction& begin_read(Lease<Backend>& lease, ReadOptions const& options) const {
-    auto& transaction = lease.connection().begin_read(options.snapshot ? ReadMode::snapshot : ReadMode::autocommit);
+    auto& transaction =
+        lease.connection().begin_read(options.snapshot.value_or(false) ? ReadMode::snapshot : ReadMode::autocommit);
     if (lease.facts().role == Role::primary) {
       shared_->fallbacks.fetch_add(1, std::memory_order_relaxed);
     }
@@ -273,7 +284,8 @@ class ReplicaRouter {
 
   /// The scope, where the read is part of a monotonic sequence.
   std::shared_ptr<CausalScope> scope_to_note(ReadRoute<Policy, Backend> const& route) const {
-    return route.contract().monotonic == MonotonicReads::on ? scope_ : nullptr;
+    return route.contract().monotonic == MonotonicReads::on ? std::shared_ptr<CausalScope>{session_, &session_->scope}
+                                                            : nullptr;
   }
 
   /// In a `catch` block: returns when the read is to be placed anew, rethrows when the error is the caller's.
@@ -303,7 +315,7 @@ class ReplicaRouter {
   }
 
   std::shared_ptr<Shared> shared_;
-  std::shared_ptr<CausalScope> scope_;
+  std::shared_ptr<SessionState> session_;
 };
 
 }  // namespace replica_router

@@ -33,13 +33,15 @@ struct Server {
   bool is_full = false;  ///< refuses new connections with 53300 (too_many_connections)
   std::uint32_t timeline = 1;
   std::uint64_t system_identifier = 7'000;
-  Lsn position{0x1000'0000};                  ///< insert position of a primary, replay position of a standby
-  Duration delay{};                           ///< how far a standby replays behind
-  bool is_paused = false;                     ///< a standby that replays nothing
-  std::uint32_t generation = 0;               ///< grows at each start: older connections are dead
-  int open_connections = 0;                   ///< sessions open now, probes not counted
-  int most_connections = 0;                   ///< the most that were ever open at once
-  int connects = 0;                           ///< sessions ever opened
+  Lsn position{0x1000'0000};  ///< insert position of a primary, replay position of a standby
+  Duration delay{};           ///< how far a standby replays behind
+  bool is_paused = false;     ///< a standby that replays nothing
+  std::optional<std::uint64_t>
+      bytes_per_ms;              ///< the most that a standby replays in a millisecond; no limit if not given
+  std::uint32_t generation = 0;  ///< grows at each start: older connections are dead
+  int open_connections = 0;      ///< sessions open now, probes not counted
+  int most_connections = 0;      ///< the most that were ever open at once
+  int connects = 0;              ///< sessions ever opened
   Failure next_failure = Failure::statement;  ///< what the next statement fails with, if `failures > 0`
   int failures = 0;
   int refused_prepares = 0;  ///< how many coming PREPAREs the server refuses
@@ -103,7 +105,9 @@ class World {
   void replicate() {
     for (auto& [name, server] : servers_) {
       if (server.is_running && !server.is_hung && server.is_in_recovery && !server.is_paused) {
-        server.position = std::max(server.position, written_by(now_ - server.delay));
+        auto const received = std::max(server.position, written_by(now_ - server.delay));
+        server.position =
+            server.bytes_per_ms ? std::min(received, Lsn{server.position.bytes() + *server.bytes_per_ms}) : received;
       }
     }
     // What every standby has passed is never asked for again.

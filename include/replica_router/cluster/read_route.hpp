@@ -18,6 +18,7 @@
 #include "replica_router/observe/explanation.hpp"
 #include "replica_router/policies/description.hpp"
 #include "replica_router/routing_policy.hpp"
+#include "replica_router/topology/catch_up.hpp"
 
 namespace replica_router {
 
@@ -92,12 +93,11 @@ class ReadRoute {
     }
     if (!candidates_.unproven().empty()) {
       if (!std::exchange(is_verified_, true)) {
-        return verify();
+        return verify(ask_policy(candidates_.unproven()));
       }
-      if (request_.now < wait_until_) {
+      if (auto const [node, arrival] = first_arrival(); request_.now < wait_until_ && arrival <= wait_until_) {
         nudge();
-        cluster_->wait_for_change(seen, wait_until_);
-        return std::nullopt;
+        return cluster_->wait_for_change(seen, arrival) ? std::nullopt : verify(node);
       }
     }
     // Nothing is known of some node yet, as at the start: no reason to fail, nor to send a whole fleet to the primary.
@@ -197,10 +197,9 @@ class ReadRoute {
     return false;
   }
 
-  /// Asks one replica that only lacks proof how far it is by now: one round trip, and everybody learns the answer.
-  std::optional<Lease<Backend>> verify() {
-    auto* const node = ask_policy(candidates_.unproven());
-    if (node == nullptr || !can_be_proven_by_asking(node->id, node->facts.read())) {
+  /// Asks a replica that only lacks proof how far it is by now: one round trip, and everybody learns the answer.
+  std::optional<Lease<Backend>> verify(NodeType* node) {
+    if (node == nullptr || !wanted_of(node->id, node->facts.read())) {
       return std::nullopt;
     }
     auto out = lease(*node, Purpose::replica_read);
@@ -226,13 +225,27 @@ class ReadRoute {
     return std::nullopt;
   }
 
-  /// Whether a later replay position alone can be the proof; a moment that no primary sample has reached cannot.
-  bool can_be_proven_by_asking(NodeId id, NodeFacts const& facts) const {
-    auto const& demand = contract_.demand_of(id, facts);
-    auto const sampled_at = cluster_->facts().position_at;
-    bool const position_can = demand.position.at == never || demand.position.at <= sampled_at ||
-                              (demand.position.lsn && demand.position.timeline == facts.primary_timeline);
-    return facts.lineage == Lineage::same && position_can && demand.as_of <= sampled_at;
+  /// How far a replica has to replay to be proven; nothing where that alone cannot be the proof.
+  std::optional<Lsn> wanted_of(NodeId id, NodeFacts const& facts) const {
+    return wanted_position(facts, contract_.demand_of(id, facts), cluster_->facts());
+  }
+
+  /// The replica that is expected to be proven first, and when: by its rate of replay, or, where some replica's rate is
+  /// unknown and there is nothing to go by but its answers, nobody at the end of the wait.
+  std::pair<NodeType*, TimePoint> first_arrival() const {
+    std::pair<NodeType*, TimePoint> first{nullptr, TimePoint::max()};
+    for (auto const& view : candidates_.unproven().all()) {
+      auto* const node = cluster_->nodes()[view.id];
+      auto const facts = node->facts.read();
+      auto const wanted = wanted_of(view.id, facts);
+      auto const arrival = wanted ? replayed_at(facts, *wanted) : std::nullopt;
+      if (!arrival && wait_until_ < first.second) {
+        first = {nullptr, wait_until_};
+      } else if (arrival && *arrival < first.second) {
+        first = {node, *arrival};
+      }
+    }
+    return first;
   }
 
   void nudge() {

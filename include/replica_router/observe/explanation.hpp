@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,17 @@ constexpr Duration staleness_of(NodeFacts const& facts, TimePoint now) {
   return facts.as_of == never ? Duration::max() : std::max(now - facts.as_of, Duration::zero());
 }
 
+/// How long a replica will need for so many bytes at its present rate, as `, about 1.2 s at its rate`; empty where no
+/// rate is known.
+inline std::string catch_up_text(NodeFacts const& facts, std::uint64_t missing) {
+  if (facts.replay_rate <= 0) {
+    return {};
+  }
+  auto const seconds = std::min(static_cast<double>(missing) / facts.replay_rate, 86'400.0);
+  return ", about " + readable(std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds))) +
+         " at its rate of replay";
+}
+
 /// Why a node may or may not serve a read, with the figures, such as `3.2 s behind, max_lag is 1.0 s`.
 inline std::string reason_text(NodeFacts const& facts, Verdict verdict, Freshness const& demand, Duration max_lag,
                                TimePoint now, std::string const& probe_reason) {
@@ -48,8 +60,9 @@ inline std::string reason_text(NodeFacts const& facts, Verdict verdict, Freshnes
                            facts.timeline == 0 ? "unknown" : std::to_string(facts.timeline));
       }
       if (demand.position.lsn && demand.position.timeline == facts.primary_timeline) {
-        return fmt::format("replayed up to {}, the read must see {}: {} bytes more", facts.position.text(),
-                           demand.position.lsn.text(), demand.position.lsn.bytes_since(facts.position));
+        auto const missing = demand.position.lsn.bytes_since(facts.position);
+        return fmt::format("replayed up to {}, the read must see {}: {} bytes more{}", facts.position.text(),
+                           demand.position.lsn.text(), missing, catch_up_text(facts, missing));
       }
       return "not proven to have the session's last write";
     }

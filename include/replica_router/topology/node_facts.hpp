@@ -80,6 +80,7 @@ struct NodeFacts {
   TimePoint returned_at = never;   ///< when it came back from being down; `never` when it never was
   Duration lag = Duration::max();  ///< behind the latest known primary position; `Duration::max()` when unknown
   Duration latency{};              ///< moving average of the probe's round trip; zero when unknown
+  double replay_rate = 0;          ///< bytes a second that it replays while behind; zero when unknown
   Lsn position;                    ///< replay position of a replica, insert position of a primary; zero when unknown
   std::uint32_t timeline = 0;      ///< the timeline the node is on; zero when unknown
   std::uint32_t epoch = 0;  ///< grows at each change of role or timeline; connections of an older epoch are closed

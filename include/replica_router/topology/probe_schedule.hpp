@@ -9,6 +9,7 @@
 #include "replica_router/causality/freshness.hpp"
 #include "replica_router/causality/lsn.hpp"
 #include "replica_router/time_point.hpp"
+#include "replica_router/topology/catch_up.hpp"
 #include "replica_router/topology/cluster_facts.hpp"
 #include "replica_router/topology/eligibility.hpp"
 #include "replica_router/topology/node_facts.hpp"
@@ -93,13 +94,15 @@ class ProbeSchedule {
       return std::max(soonest, health.retry_at());
     }
     bool const is_primary = id == cluster.primary;
-    if (now < wanted_until_ && (is_primary ? cluster.position_at < wanted_moment_ : lacks_proof(facts))) {
-      // A commit takes a moment to travel; asking in the same instant would only cost a second question.
-      return std::max({soonest, node.nudged_at + std::chrono::milliseconds{2}, health.retry_at()});
-    }
     bool const is_idle = demanded_at_ == never || now - demanded_at_ > limits_.idle_probe_interval;
-    auto const due = node.asked_at + (is_idle ? limits_.idle_probe_interval : limits_.probe_interval);
-    return std::max(due, health.retry_at());
+    auto const regular = node.asked_at + (is_idle ? limits_.idle_probe_interval : limits_.probe_interval);
+    if (now < wanted_until_ && (is_primary ? cluster.position_at < wanted_moment_ : lacks_proof(facts))) {
+      // A commit takes a moment to travel; asking in the same instant would only cost a second question. And there is
+      // no use in asking before the replica can be there.
+      auto const arrival = std::min(arrival_of(facts, cluster), regular);
+      return std::max({soonest, node.nudged_at + std::chrono::milliseconds{2}, arrival, health.retry_at()});
+    }
+    return std::max(regular, health.retry_at());
   }
 
  private:
@@ -113,6 +116,12 @@ class ProbeSchedule {
   /// Whether a replica's next answer can prove what was committed lately.
   bool lacks_proof(NodeFacts const& facts) const {
     return facts.role == Role::replica && (!has_position(facts, wanted_) || facts.as_of < wanted_moment_);
+  }
+
+  /// When the replica will have what is wanted, by its replay rate; `never` when that is unknown.
+  TimePoint arrival_of(NodeFacts const& facts, ClusterFacts const& cluster) const {
+    auto const wanted = wanted_position(facts, {wanted_, wanted_moment_, Placement::anywhere}, cluster);
+    return wanted ? replayed_at(facts, *wanted).value_or(never) : never;
   }
 
   TopologyLimits limits_;

@@ -10,6 +10,7 @@
 #include "replica_router/causality/freshness.hpp"
 #include "replica_router/causality/lsn.hpp"
 #include "replica_router/time_point.hpp"
+#include "replica_router/topology/catch_up.hpp"
 #include "replica_router/topology/cluster_facts.hpp"
 #include "replica_router/topology/known_identity.hpp"
 #include "replica_router/topology/node_facts.hpp"
@@ -79,8 +80,7 @@ class Topology {
     auto const evidence = evidence_of(answer, node.evidence.hint);
     bool const is_news = evidence != node.evidence;
     node.evidence = evidence;
-    node.facts.position = answer.position;
-    node.facts.probed_at = answer.asked_at;
+    node.replayed_to(answer.position, answer.asked_at, cluster_.position);
     if (answer.round_trip > Duration::zero()) {
       // An eighth of each new sample, as TCP smooths its round-trip time (RFC 6298).
       auto const old = node.facts.latency;
@@ -131,11 +131,12 @@ class Topology {
   /// that is no news, or not of the node as it is now (`epoch`).
   bool replayed(NodeId id, std::uint32_t epoch, Lsn position, TimePoint asked_at) {
     Node& node = nodes_[id];
-    if (node.facts.role != Role::replica || node.facts.epoch != epoch || position <= node.facts.position) {
+    bool const is_news =
+        position > node.facts.position || (position == node.facts.position && node.facts.replay_rate > 0);
+    if (node.facts.role != Role::replica || node.facts.epoch != epoch || !is_news) {
       return false;
     }
-    node.facts.position = position;
-    node.facts.probed_at = std::max(node.facts.probed_at, asked_at);
+    node.replayed_to(position, asked_at, cluster_.position);
     place(node);
     return true;
   }
@@ -159,7 +160,14 @@ class Topology {
     NodeHealth health{};
     RoleEvidence evidence{};
     NodeFacts facts{};
+    ReplayRate rate{};
 
+    void replayed_to(Lsn position, TimePoint asked_at, Lsn primary) {
+      facts.position = position;
+      facts.probed_at = std::max(facts.probed_at, asked_at);
+      rate.sample(position, asked_at, primary);
+      facts.replay_rate = rate.bytes_per_second();
+    }
     void copy_health() {
       facts.health = health.state();
       facts.returned_at = health.returned_at();
