@@ -17,6 +17,7 @@ using rr::NodeId;
 using rr::ProbeFailure;
 using rr::Purpose;
 using rr::Role;
+using rr::Suspicion;
 using rr::TimePoint;
 using rr::testing::Script;
 using rr::testing::ScriptedBackend;
@@ -202,6 +203,18 @@ TEST_CASE("a node's probe is dropped once the node was removed, although nothing
   rig.cluster.remove("replica-1");
   rig.step();
   CHECK(std::count(rig.script.forgotten.begin(), rig.script.forgotten.end(), NodeId{1}) > 0);
+}
+
+TEST_CASE("a node to which no new connection can be made is asked over a new one") {
+  Rig rig;
+  rig.settle();
+  rig.asked();
+  rig.script.forgotten.clear();
+  rig.cluster.suspect(1, Suspicion::no_new_connection);
+  rig.advance(20ms);
+  rig.step();
+  CHECK(rig.script.forgotten == std::vector<NodeId>{1});
+  CHECK(rig.asked() == std::vector<NodeId>{1});
 }
 
 TEST_CASE("what is heard of a removed node is ignored") {

@@ -117,14 +117,19 @@ TEST_CASE("a node that does not answer is told with the server's or libpq's own 
   CHECK(reason({}, Verdict::unheard_of, {}, "no such host") == "not heard of yet: no such host");
 }
 
+TEST_CASE("a node of another cluster is told with what gives it away") {
+  CHECK(reason({}, Verdict::foreign, {}, "its system identifier is 2, this cluster's is 1") ==
+        "quarantined: of another cluster: its system identifier is 2, this cluster's is 1");
+}
+
 TEST_CASE("every other verdict is told in its own words, without an old probe's reason") {
   std::set<std::string> texts;
-  for (auto const verdict : {Verdict::eligible, Verdict::not_a_replica, Verdict::fenced, Verdict::foreign,
-                             Verdict::placement, Verdict::failed_this_read}) {
+  for (auto const verdict :
+       {Verdict::eligible, Verdict::not_a_replica, Verdict::fenced, Verdict::placement, Verdict::failed_this_read}) {
     CHECK(reason({}, verdict, {}, "an old reason") == rr::text_of(verdict));
     texts.insert(reason({}, verdict));
   }
-  CHECK(texts.size() == 6);
+  CHECK(texts.size() == 5);
 }
 
 TEST_CASE("an explanation is one line for the choice and one for each node") {

@@ -19,6 +19,7 @@ using rr::ProbeAnswer;
 using rr::ProbeFailure;
 using rr::Role;
 using rr::RoleHint;
+using rr::Suspicion;
 using rr::TimePoint;
 using rr::Topology;
 using rr::Verdict;
@@ -115,7 +116,7 @@ TEST_CASE("a node that is down is asked when its pause is over, whatever happens
   CHECK(rig.until_due(rig.replica) == 250ms);
   rig.refuse(rig.replica);
   CHECK(rig.until_due(rig.replica) == 500ms);
-  rig.topology.suspect(rig.replica);
+  rig.topology.suspect(rig.replica, Suspicion::lost_connection);
   rig.topology.nudge({Lsn{6000}, 1, rig.now});
   CHECK(rig.until_due(rig.replica) == 500ms);
 }
@@ -137,7 +138,7 @@ TEST_CASE("a late answer is still waited for until the node is down") {
 TEST_CASE("a suspect is asked at once, though not sooner than a nudge allows, and once only") {
   Rig rig;
   rig.settle();
-  rig.topology.suspect(rig.replica);
+  rig.topology.suspect(rig.replica, Suspicion::lost_connection);
   CHECK(rig.until_due(rig.replica) == 20ms);
   CHECK(rig.until_due(rig.other) == 2s);
   rig.now += 20ms;
@@ -145,11 +146,26 @@ TEST_CASE("a suspect is asked at once, though not sooner than a nudge allows, an
   CHECK(rig.until_due(rig.replica) == 2s);
 }
 
+TEST_CASE("where no new connection can be made the next question goes over one, once") {
+  Rig rig;
+  rig.settle();
+  rig.topology.suspect(rig.replica, Suspicion::lost_connection);
+  CHECK_FALSE(rig.topology.must_reconnect(rig.replica));
+  rig.topology.suspect(rig.replica, Suspicion::no_new_connection);
+  rig.topology.suspect(rig.replica, Suspicion::lost_connection);
+  CHECK(rig.topology.must_reconnect(rig.replica));
+  CHECK_FALSE(rig.topology.must_reconnect(rig.other));
+  CHECK(rig.until_due(rig.replica) == 20ms);
+  rig.now += 20ms;
+  rig.standby(rig.replica, Lsn{5000});
+  CHECK_FALSE(rig.topology.must_reconnect(rig.replica));
+}
+
 TEST_CASE("a suspicion that arises while the node is asked is looked into afterwards") {
   Rig rig;
   rig.settle();
   rig.topology.asked(rig.replica, rig.now);
-  rig.topology.suspect(rig.replica);
+  rig.topology.suspect(rig.replica, Suspicion::lost_connection);
   rig.topology.answered(rig.replica, rig.told(true, Lsn{5000}), rig.now);
   CHECK(rig.until_due(rig.replica) == 20ms);
 }

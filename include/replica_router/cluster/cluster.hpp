@@ -1,6 +1,8 @@
 // What do all sessions of one router share? The nodes, and the evidence about them.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -182,9 +184,9 @@ class Cluster {
     }
   }
 
-  /// A caller lost a connection to the node: it is probed at once.
-  void suspect(NodeId id) {
-    schedule([&](Topology& topology) { topology.suspect(id); });
+  /// A caller doubts the node: it is probed at once.
+  void suspect(NodeId id, Suspicion suspicion = Suspicion::lost_connection) {
+    schedule([&](Topology& topology) { topology.suspect(id, suspicion); });
     wake_();
   }
 
@@ -192,10 +194,15 @@ class Cluster {
   void on_wake(std::function<void()> wake) { wake_ = std::move(wake); }
   void sleeps_until(TimePoint moment) { probes_at_.store(moment, std::memory_order_relaxed); }
 
-  /// Why the node's latest probe failed, in the server's or libpq's own words; empty when it did not.
+  /// Why the node's latest probe failed, in the server's or libpq's own words, or what is wrong with its answer; empty
+  /// when all is well.
   std::string reason(NodeId id) const {
     std::lock_guard guard{mutex_};
-    return id < reasons_.size() ? reasons_[id] : std::string{};
+    if (id >= reasons_.size() || !reasons_[id].empty() || topology_.facts(id).role != Role::foreign) {
+      return id < reasons_.size() ? reasons_[id] : std::string{};
+    }
+    return fmt::format("its system identifier is {}, this cluster's is {}", topology_.system_identifier(id),
+                       topology_.cluster().system_identifier);
   }
 
   /// Takes note of why a probe failed. To be called inside `update`.

@@ -1,6 +1,7 @@
 // Did the node give a connection? One attempt to lease, with what its failure tells.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,20 +21,35 @@ struct Patience {
 };
 
 /// Leases a connection of one node; nothing when the node turned out to be unable, which is put into `last_failure` and
-/// becomes a reason to probe it.
+/// becomes a reason to probe it. One that takes longer to connect than a probe may is probed meanwhile, over a new
+/// connection: so it is found to be down, and this caller set free, well before `connect_timeout`.
 /// Throws: `PoolTimeout`, naming the node, when all its connections stayed out.
 template <class Backend>
 std::optional<Lease<Backend>> try_lease(std::shared_ptr<Cluster<Backend>> const& cluster, Node<Backend>& node,
                                         Purpose purpose, Patience patience, std::string& last_failure) {
   auto const facts = node.facts.read();
+  auto const& backend = cluster->backend();
+  auto const& options = cluster->options();
+  auto const connect = [&](TimePoint latest) {
+    auto doubtful_at = backend.now() + options.probe_timeout;
+    auto const is_hopeless = [&] {
+      if (backend.now() >= doubtful_at) {
+        doubtful_at = TimePoint::max();
+        cluster->suspect(node.id, Suspicion::no_new_connection);
+      }
+      return node.facts.read().health == Health::down;
+    };
+    return backend.connect(node.address, std::min(latest, backend.now() + options.connect_timeout), is_hopeless);
+  };
   try {
-    auto& slot =
-        node.acquire(cluster->backend(), purpose, facts.epoch, patience.until, cluster->options().connect_timeout);
+    auto& slot = node.pool.acquire(purpose, facts.epoch, patience.until, connect);
     return Lease<Backend>{cluster, node, slot, facts};
   } catch (ConnectFailure const& failure) {
     node.counters.refused.fetch_add(1, std::memory_order_relaxed);
     last_failure = node.endpoint.name + ": " + failure.what();
-    if (failure.kind() != ProbeFailure::too_many_connections) {
+    if (failure.kind() == ProbeFailure::late) {
+      cluster->suspect(node.id, Suspicion::no_new_connection);
+    } else if (failure.kind() != ProbeFailure::too_many_connections) {
       cluster->suspect(node.id);
     }
   } catch (PoolInterrupted const& interrupted) {

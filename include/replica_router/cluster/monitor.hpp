@@ -33,14 +33,17 @@ class Monitor {
     auto const now = backend_.now();
     auto next = std::min(until, now + std::chrono::seconds{1});
     std::vector<NodeId> due;
-    std::vector<NodeId> removed;
+    std::vector<NodeId> dropped;
     cluster_.schedule([&](Topology& topology) {
       topology.demand(cluster_.demanded_at());
       for (NodeId id = 0; id < topology.size(); ++id) {
         auto const at = topology.due(id, now);
         if (!topology.is_member(id)) {
-          removed.push_back(id);
+          dropped.push_back(id);
         } else if (at <= now) {
+          if (topology.must_reconnect(id)) {
+            dropped.push_back(id);
+          }
           topology.asked(id, now);
           due.push_back(id);
         } else {
@@ -49,7 +52,7 @@ class Monitor {
       }
       cluster_.sleeps_until(next);  // under the lock: whoever nudges later sees it, and wakes us
     });
-    for (auto const id : removed) {
+    for (auto const id : dropped) {
       prober_.forget(id);
     }
     for (auto const id : due) {

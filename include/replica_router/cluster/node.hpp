@@ -1,7 +1,6 @@
 // What does the router hold of one node? Its endpoint, its latest facts, its pool and its counters.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <utility>
@@ -30,16 +29,6 @@ struct Node {
   Node(NodeId number, Endpoint const& where, typename Backend::Address how, RoleHint label, Backend const& backend,
        PoolLimits limits)
       : id{number}, endpoint{where}, address{std::move(how)}, hint{label}, pool{backend, limits} {}
-
-  /// Leases a connection by `deadline`, opening one within `connect_timeout` where none is idle.
-  /// Throws: as `Pool::acquire`; `ConnectFailure`.
-  typename Pool<Backend>::Slot& acquire(Backend const& backend, Purpose purpose, std::uint32_t epoch,
-                                        TimePoint deadline, Duration connect_timeout) {
-    return pool.acquire(purpose, epoch, deadline, [&](TimePoint latest) {
-      return backend.connect(address, std::min(latest, backend.now() + connect_timeout),
-                             [&] { return facts.read().health == Health::down; });
-    });
-  }
 
   NodeId const id;
   Endpoint const endpoint;

@@ -73,6 +73,7 @@ inline std::string reason_text(NodeFacts const& facts, Verdict verdict, Freshnes
                                                     readable(now - demand.as_of));
     }
     case Verdict::down:
+    case Verdict::foreign:
     case Verdict::unheard_of: return std::string{text_of(verdict)} + (probe_reason.empty() ? "" : ": " + probe_reason);
     default: return std::string{text_of(verdict)};
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "replica_router/causality/freshness.hpp"
@@ -23,6 +24,12 @@ struct TopologyLimits {
   Duration probe_interval = std::chrono::milliseconds{250};        ///< while reads or writes are going on
   Duration idle_probe_interval = std::chrono::milliseconds{2000};  ///< while nobody has asked for anything lately
   Duration nudge_interval = std::chrono::milliseconds{20};         ///< the least pause between two probes of one node
+};
+
+/// What made a caller doubt a node.
+enum class Suspicion : std::uint8_t {
+  lost_connection,    ///< a connection broke or was refused: the node is asked at once
+  no_new_connection,  ///< one cannot be made in time: asked at once, and over a new connection, for an old one may work
 };
 
 /// When which node is to be probed. Pure: time and facts are handed in.
@@ -45,6 +52,7 @@ class ProbeSchedule {
     nodes_[id].asked_at = now;
     nodes_[id].is_asked = true;
     nodes_[id].is_suspect = false;
+    nodes_[id].must_reconnect = false;
   }
 
   /// The probe is over, answered or not.
@@ -54,7 +62,13 @@ class ProbeSchedule {
   bool is_asked(NodeId id) const { return nodes_[id].is_asked; }
 
   /// The node is to be asked at once.
-  void suspect(NodeId id) { nodes_[id].is_suspect = true; }
+  void suspect(NodeId id, Suspicion suspicion) {
+    nodes_[id].is_suspect = true;
+    nodes_[id].must_reconnect |= suspicion == Suspicion::no_new_connection;
+  }
+
+  /// Whether the next question has to go over a new connection.
+  bool must_reconnect(NodeId id) const { return nodes_[id].must_reconnect; }
 
   /// A position that sessions ask for: nodes are due sooner until replicas are proven to have it, for a second.
   void nudge(CausalPosition const& position, ClusterFacts const& cluster) {
@@ -109,6 +123,7 @@ class ProbeSchedule {
   struct Node {
     bool is_asked = false;
     bool is_suspect = false;
+    bool must_reconnect = false;
     TimePoint asked_at = never;
     TimePoint nudged_at = never;
   };

@@ -107,7 +107,7 @@ class Topology {
   void failed(NodeId id, ProbeFailure failure, TimePoint now, std::uint64_t entropy) {
     Node& node = nodes_[id];
     if (failure == ProbeFailure::lost) {
-      suspect(id);
+      suspect(id, Suspicion::lost_connection);
       return;
     }
     if (!schedule_.is_asked(id)) {
@@ -124,8 +124,11 @@ class Topology {
     node.copy_health();
   }
 
-  /// A caller lost a connection to the node: it is to be asked at once.
-  void suspect(NodeId id) { schedule_.suspect(id); }
+  /// A caller doubts the node: it is to be asked at once.
+  void suspect(NodeId id, Suspicion suspicion) { schedule_.suspect(id, suspicion); }
+
+  /// Whether the node's next probe has to make a new connection.
+  bool must_reconnect(NodeId id) const { return schedule_.must_reconnect(id); }
 
   /// A replica was seen, outside the probes, to have replayed up to `position` when asked at `asked_at`. False when
   /// that is no news, or not of the node as it is now (`epoch`).
