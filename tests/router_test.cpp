@@ -2,7 +2,10 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -49,6 +52,39 @@ std::map<std::string, int> spread(Router& db, int reads) {
   }
   return out;
 }
+
+/// Writes down every event in words.
+struct Scribe : Observer {
+  void on_route(RouteEvent const& event) override {
+    note((event.operation == Operation::read ? "read on " : "write on ") + event.node);
+  }
+  void on_retry(RetryEvent const& event) override { note("retry after " + event.node + ": " + event.reason); }
+  void on_fallback(FallbackEvent const& event) override {
+    note("fallback to " + event.node + ": " + std::string{text_of(event.reason)});
+  }
+  void on_node_change(NodeChangeEvent const& event) override {
+    note(event.node + ": " + std::string{text_of(event.health_before)} + " " + std::string{text_of(event.role_before)} +
+         " -> " + std::string{text_of(event.health)} + " " + std::string{text_of(event.role)} +
+         (event.reason.empty() ? "" : ", " + event.reason));
+  }
+  void on_failover(FailoverEvent const& event) override {
+    note("failover from " + event.node_before + " " + std::to_string(event.timeline_before) + " to " + event.node +
+         " " + std::to_string(event.timeline));
+    without_primary = event.without_primary;
+  }
+  void note(std::string line) {
+    std::lock_guard const guard{mutex};
+    lines.push_back(std::move(line));
+  }
+  std::vector<std::string> told() {
+    std::lock_guard const guard{mutex};
+    return std::exchange(lines, {});
+  }
+
+  std::mutex mutex;
+  std::vector<std::string> lines;
+  Duration without_primary{};
+};
 
 /// A policy that chooses what does not exist.
 struct OutOfRange {
@@ -566,6 +602,78 @@ TEST_CASE("replicas are added and removed at run time") {
   CHECK_THROWS_AS(db.remove_replica("replica-9"), ConfigError);
   rig.advance(1s);
   CHECK(rig["replica-1"].open_connections + rig["replica-2"].open_connections == 1);
+}
+
+TEST_CASE("an observer is told of routes, retries, fallbacks, changes of nodes and failovers") {
+  Rig rig{2};
+  auto const scribe = std::make_shared<Scribe>();
+  rig.options.observer = scribe;
+  // The router waits for the observer at its end: what happened until then was told.
+  auto const told_of = [&](auto&& happening) {
+    {
+      auto db = rig.router(StickyAfterWrite{RoundRobin{}});
+      rig.advance(1s);
+      happening(db);
+    }
+    return scribe->told();
+  };
+  auto const read = [](sim::ReadTransaction& tx) { tx.select(); };
+  auto const has = [](std::vector<std::string> const& lines, std::string const& line) {
+    return std::count(lines.begin(), lines.end(), line);
+  };
+  SECTION("nodes that are heard of, reads and writes, the primary because nothing is proven") {
+    auto const lines = told_of([&](auto& db) {
+      db.read(read);
+      rig["replica-1"].is_paused = rig["replica-2"].is_paused = true;
+      db.write([](sim::WriteTransaction& tx) { tx.insert(); });
+      db.read(read);
+    });
+    CHECK(has(lines, "primary: unknown unknown -> up primary") == 1);
+    CHECK(has(lines, "replica-2: unknown unknown -> up replica") == 1);
+    CHECK(has(lines, "read on replica-1") + has(lines, "read on replica-2") == 1);
+    CHECK(has(lines, "write on primary") == 1);
+    CHECK(has(lines, "fallback to primary: no replica is proven to meet the contract") == 1);
+    CHECK(has(lines, "read on primary") == 1);
+  }
+  SECTION("a node that fails a read, goes down, and leaves only the primary") {
+    auto const lines = told_of([&](auto& db) {
+      spread(db, 2);  // a connection to each
+      rig["replica-1"].is_running = rig["replica-2"].is_running = false;
+      db.read(read);
+      rig.advance(1s);
+      db.read(read);
+      CHECK(db.status().retries == 2);
+      CHECK(db.status().fallbacks == 2);
+    });
+    CHECK(std::count_if(lines.begin(), lines.end(),
+                        [](auto const& line) { return line.starts_with("retry after replica-"); }) == 2);
+    CHECK(has(lines, "replica-1: up replica -> down replica, connection refused") == 1);
+    CHECK(has(lines, "fallback to primary: no replica can be used") == 2);
+  }
+  SECTION("a failover, with the time that no primary was known") {
+    auto const lines = told_of([&](auto&) {
+      rig["primary"].is_running = false;
+      rig.advance(3s);
+      rig["replica-2"].is_in_recovery = false;
+      rig["replica-2"].timeline = 2;
+      rig.advance(3s);
+    });
+    CHECK(has(lines, "failover from primary 1 to replica-2 2") == 1);
+    CHECK(scribe->without_primary > 1s);
+    CHECK(scribe->without_primary < 5s);
+  }
+  SECTION("a serialization failure that is run again") {
+    auto const lines = told_of([&](auto& db) {
+      db.write({.max_attempts = 2}, [&](sim::WriteTransaction& tx, int attempt) {
+        rig["primary"].next_failure = Failure::serialization;
+        rig["primary"].failures = attempt == 1 ? 1 : 0;
+        tx.insert();
+      });
+    });
+    CHECK(std::count_if(lines.begin(), lines.end(),
+                        [](auto const& line) { return line.starts_with("retry after primary: "); }) == 1);
+    CHECK(has(lines, "write on primary") == 2);
+  }
 }
 
 TEST_CASE("a session outlives the router it came from") {

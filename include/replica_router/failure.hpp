@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
+#include <string>
 
 namespace replica_router {
 
@@ -16,5 +18,16 @@ enum class Failure : std::uint8_t {
   serialization,         ///< lost against a concurrent transaction; on a standby, against recovery
   deadlock,              ///< chosen as a deadlock's victim; on a standby, against recovery
 };
+
+/// In a `catch` block: what the error says.
+inline std::string text_in_flight() {
+  try {
+    throw;
+  } catch (std::exception const& error) {
+    return error.what();
+  } catch (...) {
+    return "an error that is no std::exception";
+  }
+}
 
 }  // namespace replica_router

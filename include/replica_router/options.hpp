@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +14,8 @@
 #include "replica_router/read_options.hpp"
 
 namespace replica_router {
+
+class Observer;
 
 /// Whether commits bring their log position home.
 enum class CaptureTokens : std::uint8_t {
@@ -29,7 +32,7 @@ constexpr std::array<Word<CaptureTokens>, 3> words_of(CaptureTokens) {
 /// Everything that can be set. Write only what differs: `{.primary = "host=db-1", .replicas = {"host=db-2"}}`.
 ///
 /// Durations are whole milliseconds; where not said otherwise they are at least 1 ms, and never more than a year.
-/// Every field but the endpoints is also an environment variable, see `from_environment`.
+/// Every field but the endpoints and the observer is also an environment variable, see `from_environment`.
 struct Options {
   /// Where the primary is expected. A hint: probes tell the roles.
   Endpoint primary{};
@@ -82,6 +85,9 @@ struct Options {
   /// Whether commits bring their log position home.
   CaptureTokens capture_tokens = CaptureTokens::automatic;
 
+  /// Who is told of routes, retries, fallbacks, changes of nodes and failovers. Default: nobody.
+  std::shared_ptr<Observer> observer = nullptr;
+
   /// Reads a libpq connection string or URI that may name several hosts: the first is expected to be the primary, the
   /// others replicas; everything else in it holds for all of them, but `target_session_attrs`: the router finds the
   /// roles itself.
@@ -104,8 +110,8 @@ struct Options {
 
 namespace detail {
 
-/// Hands every field but the endpoints to `visit(name, field, allowed)`: the one table behind checking, the environment
-/// and what their messages say.
+/// Hands every field but the endpoints and the observer to `visit(name, field, allowed)`: the one table behind
+/// checking, the environment and what their messages say.
 template <class Visitor>
 void for_each_knob(Visitor&& visit) {
   // Source: PostgreSQL postmaster.h, MAX_BACKENDS: no server accepts more.

@@ -73,7 +73,7 @@ class ReplicaRouter {
       try {
         transaction = &begin_read(lease, options);
       } catch (...) {
-        run_elsewhere_or_rethrow(route, lease);
+        route.run_elsewhere_or_rethrow(lease);
         continue;
       }
       auto const staleness = staleness_of(lease.facts(), backend().now());
@@ -101,11 +101,11 @@ class ReplicaRouter {
     for (;;) {
       auto lease = route.take();
       try {
-        auto& transaction = self.begin_read(lease, options);
+        auto& transaction = begin_read(lease, options);
         ReadNote const note{self.scope_to_note(route), lease.node().id, lease.facts().epoch, self.backend()};
         return fn(transaction);
       } catch (...) {
-        self.run_elsewhere_or_rethrow(route, lease);
+        route.run_elsewhere_or_rethrow(lease);
       }
     }
   }
@@ -168,7 +168,6 @@ class ReplicaRouter {
         }
         route.run_again_or_rethrow(lease, attempt);
       }
-      shared->retries.fetch_add(1, std::memory_order_relaxed);
     }
   }
 
@@ -208,7 +207,7 @@ class ReplicaRouter {
   /// Registers a prepared statement: every connection of every node knows it, present and future.
   /// Throws: `ConfigError` when the name stands for another statement already. A statement that the server refuses
   /// shows as the server's error at the first read or write after.
-  void prepare(std::string const& name, std::string const& sql) { cluster()->prepare(name, sql); }
+  void prepare(std::string const& name, std::string const& sql) { cluster()->statements().add(name, sql); }
 
   /// Takes a replica in at run time. Throws: `ConfigError` as the constructor does.
   void add_replica(Endpoint endpoint) {
@@ -273,36 +272,14 @@ class ReplicaRouter {
     return {cluster(), backend(), shared_->policy, session_->scope.state(), options};
   }
 
-  ReadTransaction& begin_read(Lease<Backend>& lease, ReadOptions const& options) const {
-    auto& transaction =
-        lease.connection().begin_read(options.snapshot.value_or(false) ? ReadMode::snapshot : ReadMode::autocommit);
-    if (lease.facts().role == Role::primary) {
-      shared_->fallbacks.fetch_add(1, std::memory_order_relaxed);
-    }
-    return transaction;
+  static ReadTransaction& begin_read(Lease<Backend>& lease, ReadOptions const& options) {
+    return lease.connection().begin_read(options.snapshot.value_or(false) ? ReadMode::snapshot : ReadMode::autocommit);
   }
 
   /// The scope, where the read is part of a monotonic sequence.
   std::shared_ptr<CausalScope> scope_to_note(ReadRoute<Policy, Backend> const& route) const {
     return route.contract().monotonic == MonotonicReads::on ? std::shared_ptr<CausalScope>{session_, &session_->scope}
                                                             : nullptr;
-  }
-
-  /// In a `catch` block: returns when the read is to be placed anew, rethrows when the error is the caller's.
-  void run_elsewhere_or_rethrow(ReadRoute<Policy, Backend>& route, Lease<Backend>& lease) const {
-    auto const failure = backend().failure_in_flight(lease.connection());
-    bool const is_lost = failure == Failure::connection_lost;
-    bool const is_conflict =
-        lease.facts().role == Role::replica && (failure == Failure::serialization || failure == Failure::deadlock);
-    if ((!is_lost && !is_conflict) || !route.has_time()) {
-      throw;
-    }
-    if (is_conflict) {
-      lease.node().counters.conflicts.fetch_add(1, std::memory_order_relaxed);
-    }
-    shared_->retries.fetch_add(1, std::memory_order_relaxed);
-    route.exclude(lease.node().id);
-    lease.give_back();
   }
 
   template <class Function>

@@ -15,13 +15,23 @@
 #include <utility>
 #include <vector>
 
+#include "replica_router/cluster/change_events.hpp"
 #include "replica_router/cluster/node.hpp"
+#include "replica_router/cluster/registered_statements.hpp"
 #include "replica_router/errors.hpp"
+#include "replica_router/observe/event_delivery.hpp"
+#include "replica_router/observe/explanation.hpp"
 #include "replica_router/options.hpp"
 #include "replica_router/topology/probe_event.hpp"
 #include "replica_router/topology/topology.hpp"
 
 namespace replica_router {
+
+/// How often something happened to reads and writes, since the router began.
+struct RouteCounters {
+  std::atomic<std::uint64_t> retries{0};    ///< placed again because a node had failed them
+  std::atomic<std::uint64_t> fallbacks{0};  ///< reads that the primary served
+};
 
 /// The nodes of one router and what is known of them.
 ///
@@ -35,7 +45,11 @@ class Cluster {
   using NodeList = std::vector<NodeType*>;
 
   Cluster(Options const& options, Backend const& backend)
-      : backend_{backend}, options_{options}, began_at_{backend.now()}, topology_{limits_of(options)} {
+      : backend_{backend},
+        options_{options},
+        began_at_{backend.now()},
+        topology_{limits_of(options)},
+        events_{options.observer} {
     nodes_.store(lists_.emplace_back(std::make_unique<NodeList>()).get());
     add(options.primary, RoleHint::primary);
     for (auto const& replica : options.replicas) {
@@ -98,34 +112,29 @@ class Cluster {
     removed->pool.close();
   }
 
-  /// Registers a statement that every connection, present and future, will know before its next lease.
-  /// Throws: `ConfigError` when the name stands for another statement already.
-  void prepare(std::string const& name, std::string const& sql) {
-    std::lock_guard guard{statements_mutex_};
-    for (auto const& [known, text] : statements_) {
-      if (known == name) {
-        if (text != sql) {
-          throw ConfigError{"prepare: the name \"" + name + "\" stands for another statement already"};
-        }
-        return;
-      }
-    }
-    statements_.emplace_back(name, sql);
-    statement_count_.store(statements_.size(), std::memory_order_release);
+  /// The statements that every connection knows.
+  RegisteredStatements& statements() { return statements_; }
+
+  /// What happened to all reads and writes.
+  RouteCounters& counters() { return counters_; }
+  RouteCounters const& counters() const { return counters_; }
+
+  /// A read or a write is placed again because a node had failed it.
+  void tell_retry(Operation operation, NodeType const& node, std::string const& reason) {
+    counters_.retries.fetch_add(1, std::memory_order_relaxed);
+    events_.post([&] { return RetryEvent{backend_.now(), operation, node.endpoint.name, reason}; });
   }
 
-  /// Brings a leased connection up to date with the registered statements. Throws: the server's error.
-  template <class Connection>
-  void prepare_on(Connection& connection) {
-    while (connection.prepared() < statement_count_.load(std::memory_order_acquire)) {
-      std::pair<std::string, std::string> next;
-      {
-        std::lock_guard guard{statements_mutex_};
-        next = statements_[connection.prepared()];
-      }
-      connection.prepare(next.first, next.second);
-    }
+  /// A read or a write has its connection.
+  void tell_route(Operation operation, NodeType const& node, NodeFacts const& facts) const {
+    events_.post([&] {
+      auto const now = backend_.now();
+      return RouteEvent{now, operation, node.endpoint.name, staleness_of(facts, now)};
+    });
   }
+
+  /// Whoever is told of events; every part of the router posts its own.
+  EventDelivery const& events() const { return events_; }
 
   /// Changes evidence under the lock, publishes the outcome and wakes whoever waits for it.
   template <class Change>
@@ -198,11 +207,7 @@ class Cluster {
   /// when all is well.
   std::string reason(NodeId id) const {
     std::lock_guard guard{mutex_};
-    if (id >= reasons_.size() || !reasons_[id].empty() || topology_.facts(id).role != Role::foreign) {
-      return id < reasons_.size() ? reasons_[id] : std::string{};
-    }
-    return fmt::format("its system identifier is {}, this cluster's is {}", topology_.system_identifier(id),
-                       topology_.cluster().system_identifier);
+    return reason_known(id);
   }
 
   /// Takes note of why a probe failed. To be called inside `update`.
@@ -247,6 +252,9 @@ class Cluster {
   }
 
   void publish() {
+    if (events_.is_wanted()) {
+      tell_changes();
+    }
     for (auto* node : nodes()) {
       if (node != nullptr) {
         node->facts.publish(topology_.facts(node->id));
@@ -255,6 +263,28 @@ class Cluster {
     facts_.publish(topology_.cluster());
     changes_.fetch_add(1, std::memory_order_release);
     changed_.notify_all();
+  }
+
+  void tell_changes() {
+    auto const now = backend_.now();
+    for (auto const* node : nodes()) {
+      if (node != nullptr) {
+        changes_told_.node_changes(node->endpoint.name, node->facts.read(), topology_.facts(node->id), now,
+                                   [&] { return reason_known(node->id); });
+      }
+    }
+    auto const id = topology_.cluster().primary;
+    auto const& list = nodes();
+    bool const is_known = id < list.size() && list[id] != nullptr;
+    changes_told_.cluster_is(topology_.cluster(), is_known ? list[id]->endpoint.name : std::string{}, now);
+  }
+
+  std::string reason_known(NodeId id) const {
+    if (id >= reasons_.size() || !reasons_[id].empty() || topology_.facts(id).role != Role::foreign) {
+      return id < reasons_.size() ? reasons_[id] : std::string{};
+    }
+    return fmt::format("its system identifier is {}, this cluster's is {}", topology_.system_identifier(id),
+                       topology_.cluster().system_identifier);
   }
 
   Backend const& backend_;
@@ -273,9 +303,10 @@ class Cluster {
   // Old lists are kept: a reader may still walk one, and there is one more only for each node added or removed.
   std::vector<std::unique_ptr<NodeList>> lists_;
   std::atomic<NodeList const*> nodes_{nullptr};
-  std::mutex statements_mutex_;
-  std::vector<std::pair<std::string, std::string>> statements_;
-  std::atomic<std::size_t> statement_count_{0};
+  RouteCounters counters_;
+  RegisteredStatements statements_;
+  EventDelivery events_;
+  ChangeEvents changes_told_{events_};
 };
 
 }  // namespace replica_router

@@ -15,7 +15,9 @@
 #include "replica_router/cluster/node_explanations.hpp"
 #include "replica_router/cluster/read_contract.hpp"
 #include "replica_router/errors.hpp"
+#include "replica_router/failure.hpp"
 #include "replica_router/observe/explanation.hpp"
+#include "replica_router/observe/observer.hpp"
 #include "replica_router/policies/description.hpp"
 #include "replica_router/routing_policy.hpp"
 #include "replica_router/topology/catch_up.hpp"
@@ -50,19 +52,30 @@ class ReadRoute {
     for (;;) {
       auto const seen = cluster_->changes();
       if (auto lease = attempt(seen)) {
+        cluster_->tell_route(Operation::read, lease->node(), lease->facts());
         return std::move(*lease);
       }
     }
   }
 
-  /// The node has failed this read.
-  void exclude(NodeId id) { failed_.push_back(id); }
+  /// In a `catch` block: returns when the read is to be placed anew, rethrows when the error is the caller's.
+  void run_elsewhere_or_rethrow(Lease<Backend>& lease) {
+    auto const failure = backend_.failure_in_flight(lease.connection());
+    bool const is_lost = failure == Failure::connection_lost;
+    bool const is_conflict =
+        lease.facts().role == Role::replica && (failure == Failure::serialization || failure == Failure::deadlock);
+    if ((!is_lost && !is_conflict) || backend_.now() >= deadline_) {
+      throw;
+    }
+    if (is_conflict) {
+      lease.node().counters.conflicts.fetch_add(1, std::memory_order_relaxed);
+    }
+    leave_out(lease.node(), text_in_flight());
+    lease.give_back();
+  }
 
   /// The contract that the read is held to.
   ReadContract const& contract() const { return contract_; }
-
-  /// Whether there is time left for another try.
-  bool has_time() const { return backend_.now() < deadline_; }
 
   /// What would happen now, and why. Leases nothing.
   Explanation explain() {
@@ -89,7 +102,7 @@ class ReadRoute {
     gather();
     if (!candidates_.eligible().empty()) {
       auto* const chosen = ask_policy(candidates_.eligible());
-      return chosen != nullptr ? lease(*chosen, Purpose::replica_read) : on_primary(seen);
+      return chosen != nullptr ? lease(*chosen, Purpose::replica_read) : on_primary(seen, FallbackReason::policy);
     }
     if (!candidates_.unproven().empty()) {
       if (!std::exchange(is_verified_, true)) {
@@ -118,14 +131,21 @@ class ReadRoute {
         }
         break;
     }
-    return on_primary(seen);
+    return on_primary(seen, contract_.demand.placement == Placement::primary_only ? FallbackReason::policy
+                            : candidates_.unproven().empty()                      ? FallbackReason::no_replica
+                                                                                  : FallbackReason::unproven);
   }
 
-  std::optional<Lease<Backend>> on_primary(std::uint64_t seen) {
+  std::optional<Lease<Backend>> on_primary(std::uint64_t seen, FallbackReason reason) {
     if (auto* const primary = cluster_->primary(); primary != nullptr && !has_failed(primary->id)) {
-      return lease(*primary, Purpose::primary_read);
+      auto out = lease(*primary, Purpose::primary_read);
+      if (out) {
+        cluster_->counters().fallbacks.fetch_add(1, std::memory_order_relaxed);
+        cluster_->events().post([&] { return FallbackEvent{request_.now, primary->endpoint.name, reason}; });
+      }
+      return out;
     }
-    if (!has_time()) {
+    if (backend_.now() >= deadline_) {
       give_up();
     }
     // Nobody can serve it now. A node that returns, or a new primary, is news.
@@ -172,7 +192,7 @@ class ReadRoute {
   std::optional<Lease<Backend>> lease(NodeType& node, Purpose purpose) {
     auto out = try_lease(cluster_, node, purpose, Patience{request_.now, deadline_}, last_failure_);
     if (!out) {
-      exclude(node.id);
+      leave_out(node, last_failure_);
     } else if (!prepare(*out, purpose)) {
       out.reset();
     } else {
@@ -185,7 +205,7 @@ class ReadRoute {
   /// another node; on the primary the statement itself is wrong, and the server's error says so.
   bool prepare(Lease<Backend>& lease, Purpose purpose) {
     try {
-      cluster_->prepare_on(lease.connection());
+      cluster_->statements().prepare_on(lease.connection());
       return true;
     } catch (...) {
       if (purpose == Purpose::primary_read || !backend_.failure_in_flight(lease.connection())) {
@@ -193,7 +213,7 @@ class ReadRoute {
       }
       last_failure_ = lease.node().endpoint.name + ": a registered statement could not be prepared there";
     }
-    exclude(lease.node().id);
+    leave_out(lease.node(), last_failure_);
     return false;
   }
 
@@ -214,7 +234,7 @@ class ReadRoute {
       if (!backend_.failure_in_flight(out->connection())) {
         throw;
       }
-      exclude(node->id);
+      leave_out(*node, text_in_flight());
       return std::nullopt;
     }
     auto const facts = node->facts.read();
@@ -246,6 +266,12 @@ class ReadRoute {
       }
     }
     return first;
+  }
+
+  /// The node has failed this read.
+  void leave_out(NodeType const& node, std::string const& reason) {
+    failed_.push_back(node.id);
+    cluster_->tell_retry(Operation::read, node, reason);
   }
 
   void nudge() {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -61,8 +60,10 @@ struct SharedState {
     out.system_identifier = facts.system_identifier;
     out.timeline = facts.timeline;
     out.position = facts.position;
-    out.retries = retries.load(std::memory_order_relaxed);
-    out.fallbacks = fallbacks.load(std::memory_order_relaxed);
+    out.retries = cluster.counters().retries.load(std::memory_order_relaxed);
+    out.fallbacks = cluster.counters().fallbacks.load(std::memory_order_relaxed);
+    out.events_dropped = cluster.events().dropped();
+    out.observer_failures = cluster.events().failures();
     for (auto const* node : cluster.nodes()) {
       if (node != nullptr) {
         out.nodes.push_back(status_of(cluster, *node, backend.now()));
@@ -77,8 +78,6 @@ struct SharedState {
   Backend backend;
   Policy policy;
   Cluster<Backend> cluster;
-  std::atomic<std::uint64_t> retries{0};    ///< reads and writes that were run again
-  std::atomic<std::uint64_t> fallbacks{0};  ///< reads that the primary served
   Monitor<Backend> monitor;
   typename Backend::Background background;  ///< last, so that it stops first
 };

@@ -46,19 +46,9 @@ class WriteRoute {
   ///
   /// Throws: `NoPrimaryAvailable` when none was to be had by the deadline, `PoolTimeout`, the server's own error.
   Lease<Backend> take() {
-    for (;;) {
-      auto const seen = cluster_->changes();
-      auto* const primary = cluster_->primary();
-      if (primary != nullptr) {
-        if (auto lease = begin_on(*primary)) {
-          return std::move(*lease);
-        }
-      }
-      if (!has_time()) {
-        give_up();
-      }
-      cluster_->wait_for_change(seen, deadline_);
-    }
+    auto lease = begin();
+    cluster_->tell_route(Operation::write, lease.node(), lease.facts());
+    return lease;
   }
 
   /// Commits what the user's function has not committed itself, and settles a commit in doubt where that was asked for.
@@ -100,6 +90,7 @@ class WriteRoute {
       if (failure == Failure::connection_lost) {
         failed(lease, "the connection was lost before COMMIT was sent");
       } else if (is_conflict && attempt < write_.max_attempts) {
+        cluster_->tell_retry(Operation::write, lease.node(), text_in_flight());
         lease.give_back();
       } else {
         throw;
@@ -111,10 +102,27 @@ class WriteRoute {
   /// The server says that the commit in doubt did not happen.
   struct ProvenAborted {};
 
+  Lease<Backend> begin() {
+    for (;;) {
+      auto const seen = cluster_->changes();
+      auto* const primary = cluster_->primary();
+      if (primary != nullptr) {
+        if (auto lease = begin_on(*primary)) {
+          return std::move(*lease);
+        }
+      }
+      if (!has_time()) {
+        give_up();
+      }
+      cluster_->wait_for_change(seen, deadline_);
+    }
+  }
+
   bool has_time() const { return backend_.now() < deadline_; }
 
   /// The transaction that failed in `lease` may be run anew; what is known of the node is brought up to date.
   void failed(Lease<Backend>& lease, std::string reason) {
+    cluster_->tell_retry(Operation::write, lease.node(), reason);
     last_failure_ = lease.node().endpoint.name + ": " + std::move(reason);
     cluster_->suspect(lease.node().id);
     lease.give_back();
@@ -126,7 +134,7 @@ class WriteRoute {
     for (;;) {
       auto const seen = cluster_->changes();
       try {
-        auto lease = take();
+        auto lease = begin();
         if (timeline == 0 || lease.facts().timeline != timeline) {
           return Settlement::unknown;
         }
@@ -159,7 +167,7 @@ class WriteRoute {
       return std::nullopt;
     }
     try {
-      cluster_->prepare_on(out->connection());
+      cluster_->statements().prepare_on(out->connection());
       out->connection().begin_write(write_, position_);
     } catch (std::exception const& error) {
       auto const failure = backend_.failure_in_flight(out->connection());

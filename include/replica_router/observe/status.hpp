@@ -55,8 +55,10 @@ struct Status {
   std::uint64_t system_identifier = 0;  ///< zero when unknown
   std::uint32_t timeline = 0;           ///< the primary's; zero when unknown
   Lsn position;                         ///< the latest known primary position
-  std::uint64_t retries = 0;            ///< reads and writes that were run again
+  std::uint64_t retries = 0;            ///< reads and writes that were placed again because a node had failed them
   std::uint64_t fallbacks = 0;          ///< reads that the primary served
+  std::uint64_t events_dropped = 0;     ///< events that the observer was too slow for
+  std::uint64_t observer_failures = 0;  ///< events at which it threw
   std::vector<NodeStatus> nodes;        ///< one for each node
 
   /// One line for the cluster and one a node.
