@@ -154,16 +154,84 @@ TEST_CASE("isolation levels arrive at the server") {
   }
 }
 
-TEST_CASE("exactly_once takes the transaction's id, and the server tells what became of it") {
+TEST_CASE("exactly_once takes the transaction's mark, and the server tells what became of it") {
   auto connection = connection_to(shared_cluster().primary());
   auto& committed = connection.begin_write({.exactly_once = true}, CommitPosition::captured);
-  auto const committed_id = committed.transaction_id();
+  auto const committed_mark = committed.mark();
   committed.commit();
   connection.end();
   auto& aborted = connection.begin_write({.exactly_once = true}, CommitPosition::captured);
-  auto const aborted_id = aborted.transaction_id();
+  auto const aborted_mark = aborted.mark();
+  CHECK(connection_to(shared_cluster().primary()).outcome_of(aborted_mark) == Settlement::in_progress);
   connection.end();
-  REQUIRE_FALSE(committed_id.empty());
-  CHECK(connection.transaction_status(committed_id) == "committed");
-  CHECK(connection.transaction_status(aborted_id) == "aborted");
+  REQUIRE(committed_mark.id != 0);
+  REQUIRE(committed_mark.flushed);
+  CHECK(connection.outcome_of(committed_mark) == Settlement::committed);
+  CHECK(connection.outcome_of(aborted_mark) == Settlement::aborted);
+  shared_cluster().primary().execute("CHECKPOINT");
+  CHECK(connection.outcome_of(committed_mark) == Settlement::unknown);  // a crash might have come before it
+  CHECK(connection.outcome_of(aborted_mark) == Settlement::aborted);
+  CHECK(connection.begin_write({}, CommitPosition::captured).mark().id == 0);
+}
+
+TEST_CASE("an id that a crash forgot and gave to another transaction is not taken for the first one's") {
+  testing::Cluster cluster{{.replicas = 0}};
+  auto& primary = cluster.primary();
+  primary.execute("CREATE TABLE entry(id int)");
+  TransactionMark lost;
+  TransactionMark survived;
+  {
+    auto first = connection_to(primary);
+    auto& durable = first.begin_write({.exactly_once = true}, CommitPosition::captured);
+    durable.exec("INSERT INTO entry VALUES (1)");
+    survived = durable.mark();
+    durable.commit();
+    auto second = connection_to(primary);
+    auto& under_way = second.begin_write({.exactly_once = true}, CommitPosition::captured);
+    under_way.exec("INSERT INTO entry VALUES (2)");
+    lost = under_way.mark();
+    primary.kill();  // nothing of the second was flushed
+  }
+  primary.start();
+  auto connection = connection_to(primary);
+  CHECK(connection.outcome_of(lost) == Settlement::aborted);  // as yet an id of the future
+  CHECK(connection.outcome_of(survived) == Settlement::committed);
+  std::uint64_t given_out = 0;
+  while (given_out < lost.id) {
+    auto& other = connection.begin_write({.exactly_once = true}, CommitPosition::captured);
+    other.exec("INSERT INTO entry VALUES (3)");
+    given_out = other.mark().id;
+    other.commit();
+    connection.end();
+  }
+  REQUIRE(given_out == lost.id);  // the server does give it out again
+  REQUIRE(primary.query("SELECT pg_xact_status('" + std::to_string(lost.id) + "')") == "committed");
+  CHECK(connection.outcome_of(lost) == Settlement::aborted);
+  CHECK(connection.outcome_of(survived) == Settlement::committed);
+  primary.execute("CHECKPOINT");
+  CHECK(connection.outcome_of(lost) == Settlement::unknown);
+}
+
+TEST_CASE("the position comes home also after the user has dropped all prepared statements") {
+  auto connection = connection_to(shared_cluster().primary());
+  auto const commit = [&](char const* sql) {
+    auto& tx = connection.begin_write({}, CommitPosition::captured);
+    tx.exec(sql);
+    tx.commit();
+    auto const lsn = tx.commit_lsn();
+    connection.end();
+    return lsn;
+  };
+  CHECK(commit("SELECT 1"));
+  CHECK(commit("SELECT 1"));
+  CHECK_FALSE(commit("DEALLOCATE ALL"));  // committed all the same; the session waits for a sample of the primary
+  CHECK(commit("SELECT 1"));
+  CHECK(commit("SELECT 1"));
+  connection.begin_write({}, CommitPosition::not_captured).exec("DEALLOCATE ALL");
+  connection.end();
+  connection.begin_write({}, CommitPosition::not_captured)
+      .exec("PREPARE replica_router_position AS SELECT '0/1'::pg_lsn");
+  connection.end();
+  CHECK(commit(
+      "DEALLOCATE replica_router_position; PREPARE replica_router_position AS SELECT pg_current_wal_insert_lsn()"));
 }

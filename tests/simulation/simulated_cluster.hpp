@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "replica_router/causality/lsn.hpp"
+#include "replica_router/causality/settlement.hpp"
 #include "replica_router/endpoint.hpp"
 #include "replica_router/failure.hpp"
 #include "replica_router/pool/begin_failure.hpp"
@@ -172,7 +173,7 @@ class WriteTransaction {
   bool is_committed() const { return is_committed_; }
   bool is_in_doubt() const { return false; }
   std::optional<Lsn> commit_lsn() const { return lsn_; }
-  std::string transaction_id() const { return {}; }
+  TransactionMark mark() const { return {}; }
 
  private:
   World* world_;
@@ -231,7 +232,7 @@ class Connection {
     check();
     return server().position;
   }
-  std::string transaction_status(std::string const&) { return "committed"; }
+  Settlement outcome_of(TransactionMark const&) { return Settlement::committed; }
 
  private:
   Server& server() const { return (*world_)[name_]; }

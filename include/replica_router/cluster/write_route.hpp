@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "replica_router/causality/settlement.hpp"
 #include "replica_router/cluster/cluster.hpp"
 #include "replica_router/cluster/lease.hpp"
 #include "replica_router/cluster/lease_attempt.hpp"
@@ -19,13 +20,6 @@
 #include "replica_router/write_options.hpp"
 
 namespace replica_router {
-
-/// What the server says of a commit that was in doubt.
-enum class Settlement : std::uint8_t {
-  committed,  ///< it did happen
-  aborted,    ///< it did not, and never will
-  unknown,    ///< the server no longer knows, or is another one by now
-};
 
 /// Begins transactions on the primary for one write, waiting for a primary within the write's deadline.
 ///
@@ -62,12 +56,13 @@ class WriteRoute {
     try {
       write.commit();
     } catch (CommitInDoubt const&) {
-      if (write.transaction_id().empty()) {
+      if (write.mark().id == 0) {
         throw;
       }
-      switch (settle(write.transaction_id(), lease.facts().timeline)) {
+      switch (settle(write.mark(), lease.facts().timeline)) {
         case Settlement::committed: break;
         case Settlement::aborted: throw ProvenAborted{};
+        case Settlement::in_progress:
         case Settlement::unknown: throw;
       }
     }
@@ -130,30 +125,28 @@ class WriteRoute {
 
   /// What became of a transaction that was committed on `timeline` while its connection was lost. Only the same
   /// timeline can tell; asks until the server has noticed the loss itself, or the deadline passes.
-  Settlement settle(std::string const& transaction_id, std::uint32_t timeline) {
+  Settlement settle(TransactionMark const& mark, std::uint32_t timeline) {
     for (;;) {
       auto const seen = cluster_->changes();
+      std::optional<Lease<Backend>> lease;
       try {
-        auto lease = begin();
-        if (timeline == 0 || lease.facts().timeline != timeline) {
+        lease.emplace(begin());
+        if (timeline == 0 || lease->facts().timeline != timeline) {
           return Settlement::unknown;
         }
-        lease.connection().end();
-        auto const status = lease.connection().transaction_status(transaction_id);
-        if (status == "committed") {
-          return Settlement::committed;
+        lease->connection().end();
+        auto const outcome = lease->connection().outcome_of(mark);
+        if (outcome != Settlement::in_progress) {
+          return outcome;
         }
-        if (status == "aborted") {
-          return Settlement::aborted;
-        }
-        if (status != "in progress") {
-          return Settlement::unknown;
-        }
-      } catch (Error const&) {
-        return Settlement::unknown;  // no primary in time: the doubt stays, and the caller says so
       } catch (...) {
-        // Lost again on the way: asked again below, for as long as there is time.
+        // Lost again on the way: asked again. No primary in time, or a server that does not answer the question: the
+        // doubt stays, and the caller says so.
+        if (!lease || backend_.failure_in_flight(lease->connection()) != Failure::connection_lost) {
+          return Settlement::unknown;
+        }
       }
+      lease.reset();
       if (!has_time()) {
         return Settlement::unknown;
       }

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "replica_router/causality/lsn.hpp"
+#include "replica_router/causality/settlement.hpp"
 #include "replica_router/postgres/pg_connect.hpp"
 #include "replica_router/postgres/pqxx_compatibility.hpp"
 #include "replica_router/postgres/write_transaction.hpp"
@@ -87,7 +88,7 @@ class PqxxConnection {
 
   /// Opens a transaction on the primary.
   WriteTransaction& begin_write(WriteOptions const& options, CommitPosition position) {
-    return write_.emplace(pqxx_, raw_, options, position);
+    return write_.emplace(pqxx_, raw_, options, position, knows_position_);
   }
 
   /// The transaction on the primary, if one was begun.
@@ -115,9 +116,22 @@ class PqxxConnection {
   /// The primary's insert position now: one round trip.
   Lsn inserted() { return Lsn::parse(value_of("SELECT pg_current_wal_insert_lsn()")).value_or(Lsn{}); }
 
-  /// What became of a transaction: `committed`, `aborted`, `in progress`, or empty when the server no longer knows.
-  std::string transaction_status(std::string const& id) {
-    return value_of("SELECT COALESCE(pg_xact_status('" + pqxx_.esc(id) + "'::xid8), '')");
+  /// What became of a transaction whose COMMIT was not answered: one round trip.
+  Settlement outcome_of(TransactionMark const& mark) {
+    pqxx::nontransaction tx{pqxx_};
+    try {
+      auto const row = tx.exec("SELECT COALESCE(pg_xact_status('" + std::to_string(mark.id) +
+                               "'::xid8), ''), checkpoint_lsn, redo_lsn, split_part(next_xid, ':', 1)::int8 << 32 | "
+                               "split_part(next_xid, ':', 2)::int8 FROM pg_control_checkpoint()")
+                           .at(0);
+      auto const lsn = [&](int column) { return Lsn::parse(row.at(column).c_str()).value_or(Lsn{}); };
+      return settled(row.at(0).c_str(), mark, {lsn(1), lsn(2), row.at(3).as<std::uint64_t>()});
+    } catch (pqxx::sql_error const& error) {
+      if (error.sqlstate() == "22023") {  // 22023 (invalid_parameter_value): an id of the future, lost in a crash
+        return Settlement::aborted;
+      }
+      throw;
+    }
   }
 
  private:
@@ -130,6 +144,7 @@ class PqxxConnection {
   int abort_descriptor_;
   pqxx::connection pqxx_;
   std::size_t prepared_ = 0;
+  bool knows_position_ = false;
   std::optional<pqxx::nontransaction> autocommit_;
   std::optional<pqxx::transaction<pqxx::isolation_level::repeatable_read, pqxx::write_policy::read_only>> snapshot_;
   std::optional<WriteTransaction> write_;
