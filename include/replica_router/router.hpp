@@ -76,7 +76,7 @@ class ReplicaRouter {
         route.run_elsewhere_or_rethrow(lease);
         continue;
       }
-      auto const staleness = staleness_of(lease.facts(), backend().now());
+      auto const staleness = staleness_of(lease.facts(), lease.leased_at());
       return {std::move(lease), *transaction, scope_to_note(route), staleness};
     }
   }

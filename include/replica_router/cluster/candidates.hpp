@@ -27,24 +27,21 @@ class Candidates {
     is_unheard_of_ = false;
     ViewList warming;
     auto const& options = cluster.options();
-    auto admission = request.entropy >> 32U;
+    NodeFacts facts;
     for (auto const* node : cluster.nodes()) {
-      if (node == nullptr || std::find(failed.begin(), failed.end(), node->id) != failed.end()) {
+      if (node == nullptr || (!failed.empty() && std::find(failed.begin(), failed.end(), node->id) != failed.end())) {
         continue;
       }
-      auto const facts = node->facts.read();
+      node->facts.read(facts);
       auto const verdict = judge(facts, contract.demand_of(node->id, facts), options.max_lag);
       if (verdict == Verdict::eligible) {
-        // A fresh draw for each node: two that warm up together are not let in by the same luck.
-        admission = admission * 6364136223846793005U + 1442695040888963407U;
-        bool const is_admitted = facts.returned_at == never ||
-                                 (admission >> 54U) < admitted_share(facts.returned_at, options.warm_up, request.now);
-        (is_admitted ? eligible_ : warming).push_back(view_of(*node, facts, request.now));
+        bool const is_admitted = facts.returned_at == never || is_let_in(node->id, facts, options.warm_up, request);
+        show(*node, facts, request.now, (is_admitted ? eligible_ : warming).emplace_back());
       } else if (lacks_only_proof(verdict)) {
-        unproven_.push_back(view_of(*node, facts, request.now));
-        stale_.push_back(view_of(*node, facts, request.now));
+        show(*node, facts, request.now, unproven_.emplace_back());
+        show(*node, facts, request.now, stale_.emplace_back());
       } else if (verdict == Verdict::behind_max_lag) {
-        stale_.push_back(view_of(*node, facts, request.now));
+        show(*node, facts, request.now, stale_.emplace_back());
       } else if (verdict == Verdict::unheard_of) {
         is_unheard_of_ = true;
       }
@@ -66,18 +63,21 @@ class Candidates {
   bool is_some_unheard_of() const { return is_unheard_of_; }
 
  private:
+  /// Whether a replica that warms up takes this read. A draw for each node: two that warm up together are not let in by
+  /// the same luck.
+  static bool is_let_in(NodeId id, NodeFacts const& facts, Duration warm_up, ReadRequest const& request) {
+    auto const draw = ((request.entropy >> 32U) + id + 1) * 6364136223846793005U + 1442695040888963407U;
+    return (draw >> 54U) < admitted_share(facts.returned_at, warm_up, request.now);
+  }
+
+  /// Fills a view in where it lies: copying it would cost as much as judging the node.
   template <class Backend>
-  static ReplicaView view_of(Node<Backend> const& node, NodeFacts const& facts, TimePoint now) {
-    ReplicaView view;
-    view.id = node.id;
-    view.name = node.endpoint.name;
-    view.zone = node.endpoint.zone;
-    view.weight = node.endpoint.weight;
+  static void show(Node<Backend> const& node, NodeFacts const& facts, TimePoint now, ReplicaView& view) {
+    view = node.view;
     view.in_flight = node.pool.in_flight();
     view.lag = facts.lag;
     view.staleness = staleness_of(facts, now);
     view.latency = facts.latency;
-    return view;
   }
 
   ViewList eligible_;

@@ -187,8 +187,12 @@ class Cluster {
 
   /// A position that sessions ask for: nodes are probed sooner until they are proven to have it.
   void nudge(CausalPosition const& position) {
-    schedule([&](Topology& topology) { topology.nudge(position); });
-    if (probes_at_.load(std::memory_order_relaxed) > backend_.now() + options_.nudge_interval / 8) {
+    auto const now = backend_.now();
+    bool const is_sooner = schedule([&](Topology& topology) {
+      topology.nudge(position);
+      return topology.next_due(now) < probes_at_.load(std::memory_order_relaxed);
+    });
+    if (is_sooner) {  // else the monitor wakes in time by itself, as after the first of a storm of commits
       wake_();
     }
   }

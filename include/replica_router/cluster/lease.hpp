@@ -45,6 +45,8 @@ class Lease {
   NodeType& node() const { return *node_; }
   /// What the cluster runs on.
   Backend const& backend() const { return cluster_->backend(); }
+  /// When it was given out.
+  TimePoint leased_at() const { return slot_->leased_at; }
   /// What was known of the node when the lease was taken.
   NodeFacts const& facts() const { return facts_; }
 

@@ -7,6 +7,7 @@
 
 #include "replica_router/endpoint.hpp"
 #include "replica_router/pool/pool.hpp"
+#include "replica_router/routing_policy.hpp"
 #include "replica_router/topology/node_facts.hpp"
 #include "replica_router/topology/published.hpp"
 #include "replica_router/topology/roles.hpp"
@@ -28,13 +29,19 @@ template <class Backend>
 struct Node {
   Node(NodeId number, Endpoint const& where, typename Backend::Address how, RoleHint label, Backend const& backend,
        PoolLimits limits)
-      : id{number}, endpoint{where}, address{std::move(how)}, hint{label}, pool{backend, limits} {}
+      : id{number}, endpoint{where}, address{std::move(how)}, hint{label}, pool{backend, limits} {
+    view.id = id;
+    view.name = endpoint.name;
+    view.zone = endpoint.zone;
+    view.weight = endpoint.weight;
+  }
 
   NodeId const id;
   Endpoint const endpoint;
   typename Backend::Address const address;
   RoleHint const hint;
   Published<NodeFacts> facts;
+  ReplicaView view;  ///< what policies are shown of it, as far as it never changes
   Pool<Backend> pool;
   NodeCounters counters;
 };

@@ -168,7 +168,9 @@ class ReadRoute {
 
   /// Judges all nodes for this read, now.
   void gather() {
-    request_.now = backend_.now();
+    if (std::exchange(is_looked_at_, true)) {
+      request_.now = backend_.now();
+    }
     request_.entropy = backend_.entropy();
     candidates_.gather(*cluster_, contract_, request_, failed_);
   }
@@ -304,6 +306,7 @@ class ReadRoute {
   ReadContract contract_{};
   TimePoint deadline_ = never;
   TimePoint wait_until_ = never;
+  bool is_looked_at_ = false;  // before, the moment of the beginning is good enough
   bool is_verified_ = false;
   Candidates candidates_;
   std::vector<NodeId> failed_;

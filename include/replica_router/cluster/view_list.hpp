@@ -19,18 +19,20 @@ class ViewList {
   ViewList& operator=(ViewList const&) = delete;
   ~ViewList() = default;
 
-  /// Appends one.
-  void push_back(ReplicaView const& view) {
-    if (spilled_.empty() && size_ < inline_capacity) {
-      new (&inline_[size_ * sizeof(ReplicaView)]) ReplicaView{view};
-    } else {
-      if (spilled_.empty()) {
-        spilled_.assign(inline_begin(), inline_begin() + size_);
-      }
-      spilled_.push_back(view);
+  /// Appends one and gives it to be filled in. Good until the next is appended.
+  ReplicaView& emplace_back() {
+    if (size_ < inline_capacity) {
+      return *new (&inline_[size_++ * sizeof(ReplicaView)]) ReplicaView;
+    }
+    if (spilled_.empty()) {
+      spilled_.reserve(4 * inline_capacity);
+      spilled_.assign(inline_begin(), inline_begin() + size_);
     }
     ++size_;
+    return spilled_.emplace_back();
   }
+  /// Appends a copy.
+  void push_back(ReplicaView const& view) { emplace_back() = view; }
 
   /// Whether there is none.
   bool empty() const { return size_ == 0; }

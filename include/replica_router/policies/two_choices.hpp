@@ -23,17 +23,27 @@ constexpr bool is_less_busy(ReplicaView const& a, ReplicaView const& b) {
 template <class IsCandidate>
 std::optional<std::size_t> less_busy_of_two(std::uint64_t entropy, std::span<ReplicaView const> replicas,
                                             IsCandidate is_candidate) {
+  auto const first_draw = static_cast<std::uint32_t>(entropy);
+  auto const second_draw = static_cast<std::uint32_t>(entropy >> 32);
+  if (are_all_alike(replicas, is_candidate)) {
+    // By far the most frequent case, without a walk that ends at a place no processor can foresee.
+    auto const n = replicas.size();
+    auto const first = static_cast<std::size_t>((std::uint64_t{first_draw} * n) >> 32);
+    auto const step = static_cast<std::size_t>((std::uint64_t{second_draw} * (n - 1)) >> 32);
+    auto const second = step < first ? step : step + 1;
+    return n > 1 && is_less_busy(replicas[second], replicas[first]) ? second : first;
+  }
   auto const total = total_weight(replicas, is_candidate);
   if (total == 0) {
     return std::nullopt;
   }
-  auto const first = pick_by_weight(static_cast<std::uint32_t>(entropy), replicas, total, is_candidate);
+  auto const first = pick_by_weight(first_draw, replicas, total, is_candidate);
   auto const rest = total - weight_of(replicas[first]);
   if (rest == 0) {
     return first;
   }
-  auto const second = pick_by_weight(static_cast<std::uint32_t>(entropy >> 32), replicas, rest,
-                                     [&](std::size_t i) { return i != first && is_candidate(i); });
+  auto const second =
+      pick_by_weight(second_draw, replicas, rest, [&](std::size_t i) { return i != first && is_candidate(i); });
   return is_less_busy(replicas[second], replicas[first]) ? second : first;
 }
 

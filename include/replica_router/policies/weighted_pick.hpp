@@ -28,6 +28,16 @@ std::uint64_t total_weight(std::span<ReplicaView const> replicas, IsCandidate is
   return total;
 }
 
+/// Whether there are replicas, all of them candidates and all of the same weight.
+template <class IsCandidate>
+bool are_all_alike(std::span<ReplicaView const> replicas, IsCandidate is_candidate) {
+  bool out = !replicas.empty();
+  for (std::size_t i = 0; i < replicas.size(); ++i) {
+    out = out & is_candidate(i) & (replicas[i].weight == replicas[0].weight);
+  }
+  return out;
+}
+
 /// The candidate on which `entropy` falls, each with probability weight / `total`.
 ///
 /// `total` is what `total_weight` gives for the same candidates, and not zero.

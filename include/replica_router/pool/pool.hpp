@@ -1,6 +1,7 @@
 // Who gets which connection of one node, and who waits? A bounded pool with fair waiting.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -63,7 +64,9 @@ class Pool {
     }
     lock.unlock();
     closing.run();
-    if (slot->connection && (slot->epoch < epoch || !slot->connection->is_usable())) {
+    // One that was in use a moment ago is taken at its word: looking would cost a system call for every lease.
+    bool const is_to_be_checked = slot->leased_at - slot->idle_since >= std::chrono::milliseconds{1};
+    if (slot->connection && (slot->epoch < epoch || (is_to_be_checked && !slot->connection->is_usable()))) {
       std::unique_ptr<Connection> stale;
       std::lock_guard guard{mutex_};  // abort_leased() may look at any moment
       stale = std::move(slot->connection);
@@ -100,7 +103,7 @@ class Pool {
       return;
     }
     stock_.rest(slot, now);
-    queue_.serve(stock_, backend_.now());
+    queue_.serve(stock_, now);
   }
 
   /// Closes what has been idle or alive for too long, or is of an older epoch.

@@ -74,6 +74,7 @@ class PoolStock {
   void opened(Slot& slot, std::unique_ptr<Connection> connection, std::uint32_t epoch, TimePoint now) {
     slot.connection = std::move(connection);
     slot.epoch = epoch;
+    slot.leased_at = now;
     slot.expires_at = now + jittered(limits_.max_lifetime);
     slot.idle_timeout = jittered(limits_.idle_timeout);
   }

@@ -9,13 +9,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <random>
 #include <string_view>
 #include <thread>
 
 #include "replica_router/endpoint.hpp"
 #include "replica_router/failure.hpp"
 #include "replica_router/postgres/conninfo.hpp"
+#include "replica_router/postgres/entropy_source.hpp"
 #include "replica_router/postgres/pg_connect.hpp"
 #include "replica_router/postgres/pqxx_connection.hpp"
 #include "replica_router/postgres/pqxx_prober.hpp"
@@ -67,13 +67,7 @@ class PqxxBackend {
   TimePoint now() const { return TimePoint::clock::now(); }
 
   /// Uniformly random bits.
-  std::uint64_t entropy() const {
-    // SplitMix64: one step of a counter, then a mixing function (Steele, Lea and Flood, 2014).
-    auto bits = entropy_.fetch_add(0x9E3779B97F4A7C15U, std::memory_order_relaxed);
-    bits = (bits ^ (bits >> 30U)) * 0xBF58476D1CE4E5B9U;
-    bits = (bits ^ (bits >> 27U)) * 0x94D049BB133111EBU;
-    return bits ^ (bits >> 31U);
-  }
+  std::uint64_t entropy() const { return entropy_.draw(); }
 
   /// How the endpoint is connected to: every session read-only by default, so that a write in a read is the same clear
   /// error on every node, the primary too; `BEGIN READ WRITE` lifts it for a write.
@@ -131,7 +125,7 @@ class PqxxBackend {
   }
 
  private:
-  mutable std::atomic<std::uint64_t> entropy_{(std::uint64_t{std::random_device{}()} << 32U) | std::random_device{}()};
+  EntropySource entropy_;
 };
 
 }  // namespace replica_router

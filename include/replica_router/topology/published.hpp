@@ -1,12 +1,14 @@
 // How do many readers see one writer's latest value without a lock? A sequence lock around a trivially copyable value.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 namespace replica_router {
 
@@ -37,25 +39,37 @@ class Published {
 
   /// The latest value, whole.
   Value read() const {
-    std::array<std::uint64_t, words> raw;
-    for (;;) {
-      auto const before = sequence_.load(std::memory_order_acquire);
-      if (before % 2 == 0) {
-        for (std::size_t i = 0; i < words; ++i) {
-          raw[i] = words_[i].load(std::memory_order_acquire);
-        }
-        if (sequence_.load(std::memory_order_relaxed) == before) {
-          break;
-        }
-      }
-    }
     Value value;
-    std::memcpy(static_cast<void*>(&value), raw.data(), sizeof value);
+    read(value);
     return value;
+  }
+
+  /// As above, into a value that is there already.
+  void read(Value& value) const {
+    std::uint64_t before = 0;
+    do {
+      while ((before = sequence_.load(std::memory_order_acquire)) % 2 != 0) {
+      }
+      copy_words(value, std::make_index_sequence<words>{});
+    } while (sequence_.load(std::memory_order_relaxed) != before);
   }
 
  private:
   static constexpr std::size_t words = (sizeof(Value) + 7) / 8;
+
+  // Straight into place, word by word and unrolled: this is most of what a routing decision costs, and a second copy
+  // would have to wait for the stores of the first.
+  template <std::size_t... Index>
+  void copy_words(Value& value, std::index_sequence<Index...>) const {
+    auto* const bytes = reinterpret_cast<std::byte*>(&value);
+    ((copy_word(bytes + Index * 8, words_[Index].load(std::memory_order_acquire),
+                std::integral_constant<std::size_t, std::min<std::size_t>(8, sizeof(Value) - Index * 8)>{})),
+     ...);
+  }
+  template <std::size_t Size>
+  static void copy_word(std::byte* to, std::uint64_t word, std::integral_constant<std::size_t, Size>) {
+    std::memcpy(to, &word, Size);
+  }
 
   std::atomic<std::uint64_t> sequence_{0};
   std::array<std::atomic<std::uint64_t>, words> words_{};

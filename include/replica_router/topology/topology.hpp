@@ -157,6 +157,15 @@ class Topology {
     return node.is_member ? schedule_.due(id, now, node.health, node.facts, cluster_) : TimePoint::max();
   }
 
+  /// When the first node is to be probed next; `TimePoint::max()` when none is.
+  TimePoint next_due(TimePoint now) const {
+    auto out = TimePoint::max();
+    for (NodeId id = 0; id < nodes_.size(); ++id) {
+      out = std::min(out, due(id, now));
+    }
+    return out;
+  }
+
  private:
   struct Node {
     bool is_member = false;
