@@ -3,7 +3,6 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -16,22 +15,17 @@
 #include <vector>
 
 #include "replica_router/cluster/change_events.hpp"
+#include "replica_router/cluster/limits.hpp"
 #include "replica_router/cluster/node.hpp"
+#include "replica_router/cluster/node_list.hpp"
 #include "replica_router/cluster/registered_statements.hpp"
+#include "replica_router/cluster/route_log.hpp"
 #include "replica_router/errors.hpp"
-#include "replica_router/observe/event_delivery.hpp"
-#include "replica_router/observe/explanation.hpp"
 #include "replica_router/options.hpp"
 #include "replica_router/topology/probe_event.hpp"
 #include "replica_router/topology/topology.hpp"
 
 namespace replica_router {
-
-/// How often something happened to reads and writes, since the router began.
-struct RouteCounters {
-  std::atomic<std::uint64_t> retries{0};    ///< placed again because a node had failed them
-  std::atomic<std::uint64_t> fallbacks{0};  ///< reads that the primary served
-};
 
 /// The nodes of one router and what is known of them.
 ///
@@ -41,16 +35,12 @@ template <class Backend>
 class Cluster {
  public:
   using NodeType = Node<Backend>;
-  /// One entry a number; empty where no node has that number now.
-  using NodeList = std::vector<NodeType*>;
-
   Cluster(Options const& options, Backend const& backend)
       : backend_{backend},
         options_{options},
         began_at_{backend.now()},
-        topology_{limits_of(options)},
-        events_{options.observer} {
-    nodes_.store(lists_.emplace_back(std::make_unique<NodeList>()).get());
+        topology_{topology_limits_of(options)},
+        log_{options.observer, backend} {
     add(options.primary, RoleHint::primary);
     for (auto const& replica : options.replicas) {
       add(replica, RoleHint::replica);
@@ -58,36 +48,29 @@ class Cluster {
   }
 
   /// The nodes as of now; the list stays valid for as long as the cluster lives.
-  NodeList const& nodes() const { return *nodes_.load(std::memory_order_acquire); }
+  typename NodeList<Backend>::Numbered const& nodes() const { return nodes_.now(); }
+
+  /// The node of that number, if there is one.
+  NodeType* node(NodeId id) const { return nodes_.at(id); }
 
   /// What is known of the cluster as a whole.
   ClusterFacts facts() const { return facts_.read(); }
 
   /// The primary, if one is known and up.
-  NodeType* primary() const {
-    auto const id = facts_.read().primary;
-    auto const& list = nodes();
-    return id < list.size() ? list[id] : nullptr;
-  }
+  NodeType* primary() const { return node(facts_.read().primary); }
 
   /// Takes a node in. Throws: `ConfigError` when its name is taken.
   NodeType& add(Endpoint const& endpoint, RoleHint hint) {
     std::lock_guard guard{mutex_};
-    for (auto const* node : nodes()) {
-      if (node != nullptr && node->endpoint.name == endpoint.name) {
-        throw ConfigError{"replicas: a node named \"" + endpoint.name + "\" is already there; names must differ"};
-      }
+    if (nodes_.find(endpoint.name) != nullptr) {
+      throw ConfigError{"replicas: a node named \"" + endpoint.name + "\" is already there; names must differ"};
     }
     auto address = backend_.address_of(endpoint);  // may throw: before anything has changed
     auto const id = topology_.add(hint);
-    auto node = std::make_unique<NodeType>(id, endpoint, std::move(address), hint, backend_, pool_limits());
-    auto list = std::make_unique<NodeList>(nodes());
-    list->resize(std::max(list->size(), id + 1), nullptr);
-    (*list)[id] = node.get();
-    reasons_.resize(list->size());
+    auto& added = nodes_.insert(
+        std::make_unique<NodeType>(id, endpoint, std::move(address), hint, backend_, pool_limits_of(options_)));
+    reasons_.resize(nodes().size());
     reasons_[id].clear();
-    NodeType& added = *owned_.emplace_back(std::move(node));
-    nodes_.store(lists_.emplace_back(std::move(list)).get(), std::memory_order_release);
     publish();
     return added;
   }
@@ -98,15 +81,12 @@ class Cluster {
     NodeType* removed = nullptr;
     {
       std::lock_guard guard{mutex_};
-      auto list = std::make_unique<NodeList>(nodes());
-      auto const at = std::find_if(list->begin(), list->end(),
-                                   [&](auto const* node) { return node != nullptr && node->endpoint.name == name; });
-      if (at == list->end()) {
+      removed = nodes_.find(name);
+      if (removed == nullptr) {
         throw ConfigError{"replicas: there is no node named \"" + std::string{name} + "\" to remove"};
       }
-      removed = std::exchange(*at, nullptr);
       topology_.remove(removed->id);
-      nodes_.store(lists_.emplace_back(std::move(list)).get(), std::memory_order_release);
+      nodes_.erase(*removed);
       publish();
     }
     removed->pool.close();
@@ -115,26 +95,9 @@ class Cluster {
   /// The statements that every connection knows.
   RegisteredStatements& statements() { return statements_; }
 
-  /// What happened to all reads and writes.
-  RouteCounters& counters() { return counters_; }
-  RouteCounters const& counters() const { return counters_; }
-
-  /// A read or a write is placed again because a node had failed it.
-  void tell_retry(Operation operation, NodeType const& node, std::string const& reason) {
-    counters_.retries.fetch_add(1, std::memory_order_relaxed);
-    events_.post([&] { return RetryEvent{backend_.now(), operation, node.endpoint.name, reason}; });
-  }
-
-  /// A read or a write has its connection.
-  void tell_route(Operation operation, NodeType const& node, NodeFacts const& facts) const {
-    events_.post([&] {
-      auto const now = backend_.now();
-      return RouteEvent{now, operation, node.endpoint.name, staleness_of(facts, now)};
-    });
-  }
-
-  /// Whoever is told of events; every part of the router posts its own.
-  EventDelivery const& events() const { return events_; }
+  /// What has become of reads and writes.
+  RouteLog<Backend>& log() { return log_; }
+  RouteLog<Backend> const& log() const { return log_; }
 
   /// Changes evidence under the lock, publishes the outcome and wakes whoever waits for it.
   template <class Change>
@@ -241,22 +204,8 @@ class Cluster {
   Options const& options() const { return options_; }
 
  private:
-  static TopologyLimits limits_of(Options const& options) {
-    TopologyLimits out;
-    out.health = {static_cast<int>(options.down_after), options.backoff, options.max_backoff};
-    out.probe_interval = options.probe_interval;
-    out.idle_probe_interval = options.idle_probe_interval;
-    out.nudge_interval = options.nudge_interval;
-    return out;
-  }
-
-  PoolLimits pool_limits() const {
-    return {static_cast<std::size_t>(options_.max_connections), static_cast<std::size_t>(options_.reserved_for_writes),
-            options_.idle_timeout, options_.max_lifetime};
-  }
-
   void publish() {
-    if (events_.is_wanted()) {
+    if (log_.events().is_wanted()) {
       tell_changes();
     }
     for (auto* node : nodes()) {
@@ -277,10 +226,8 @@ class Cluster {
                                    [&] { return reason_known(node->id); });
       }
     }
-    auto const id = topology_.cluster().primary;
-    auto const& list = nodes();
-    bool const is_known = id < list.size() && list[id] != nullptr;
-    changes_told_.cluster_is(topology_.cluster(), is_known ? list[id]->endpoint.name : std::string{}, now);
+    auto const* const primary = node(topology_.cluster().primary);
+    changes_told_.cluster_is(topology_.cluster(), primary == nullptr ? std::string{} : primary->endpoint.name, now);
   }
 
   std::string reason_known(NodeId id) const {
@@ -303,14 +250,10 @@ class Cluster {
   std::function<void()> wake_ = [] {};
   std::atomic<TimePoint> demanded_at_{never};
   std::atomic<TimePoint> probes_at_{never};
-  std::vector<std::unique_ptr<NodeType>> owned_;
-  // Old lists are kept: a reader may still walk one, and there is one more only for each node added or removed.
-  std::vector<std::unique_ptr<NodeList>> lists_;
-  std::atomic<NodeList const*> nodes_{nullptr};
-  RouteCounters counters_;
+  NodeList<Backend> nodes_;
   RegisteredStatements statements_;
-  EventDelivery events_;
-  ChangeEvents changes_told_{events_};
+  RouteLog<Backend> log_;
+  ChangeEvents changes_told_{log_.events()};
 };
 
 }  // namespace replica_router

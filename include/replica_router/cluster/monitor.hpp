@@ -56,7 +56,7 @@ class Monitor {
       prober_.forget(id);
     }
     for (auto const id : due) {
-      if (auto const* node = node_of(id)) {
+      if (auto const* node = cluster_.node(id)) {
         prober_.ask(id, node->address, now, now + options.probe_timeout, options.probe_interval);
       }
     }
@@ -74,13 +74,6 @@ class Monitor {
   void wake() { prober_.wake(); }
 
  private:
-  using NodeType = typename Cluster<Backend>::NodeType;
-
-  NodeType* node_of(NodeId id) const {
-    auto const& list = cluster_.nodes();
-    return id < list.size() ? list[id] : nullptr;
-  }
-
   void take_in(std::vector<ProbeEvent> const& events) {
     std::vector<NodeId> gone_down;
     std::vector<NodeId> silenced;
@@ -110,7 +103,7 @@ class Monitor {
       prober_.forget(id);
     }
     for (auto const id : gone_down) {
-      if (auto* node = node_of(id)) {
+      if (auto* node = cluster_.node(id)) {
         node->counters.ejections.fetch_add(1, std::memory_order_relaxed);
         node->pool.abort_leased();
       }

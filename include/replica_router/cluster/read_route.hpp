@@ -8,19 +8,20 @@
 #include <utility>
 #include <vector>
 
+#include "replica_router/cluster/awaited_proof.hpp"
 #include "replica_router/cluster/candidates.hpp"
 #include "replica_router/cluster/cluster.hpp"
 #include "replica_router/cluster/lease.hpp"
 #include "replica_router/cluster/lease_attempt.hpp"
 #include "replica_router/cluster/node_explanations.hpp"
 #include "replica_router/cluster/read_contract.hpp"
+#include "replica_router/cluster/read_refusal.hpp"
 #include "replica_router/errors.hpp"
 #include "replica_router/failure.hpp"
 #include "replica_router/observe/explanation.hpp"
 #include "replica_router/observe/observer.hpp"
 #include "replica_router/policies/description.hpp"
 #include "replica_router/routing_policy.hpp"
-#include "replica_router/topology/catch_up.hpp"
 
 namespace replica_router {
 
@@ -44,6 +45,10 @@ class ReadRoute {
     cluster_->demand(request_.now);
   }
 
+  ReadRoute(ReadRoute const&) = delete;
+  ReadRoute& operator=(ReadRoute const&) = delete;
+  ~ReadRoute() = default;
+
   /// Leases a connection of the node that the read goes to now.
   ///
   /// Throws: `FreshnessUnmet`, `NoReplicaAvailable`, `NoPrimaryAvailable` when no node may or can serve it in time;
@@ -52,7 +57,7 @@ class ReadRoute {
     for (;;) {
       auto const seen = cluster_->changes();
       if (auto lease = attempt(seen)) {
-        cluster_->tell_route(Operation::read, lease->node(), lease->facts());
+        cluster_->log().route(Operation::read, lease->node(), lease->facts());
         return std::move(*lease);
       }
     }
@@ -108,8 +113,9 @@ class ReadRoute {
       if (!std::exchange(is_verified_, true)) {
         return verify(ask_policy(candidates_.unproven()));
       }
-      if (auto const [node, arrival] = first_arrival(); request_.now < wait_until_ && arrival <= wait_until_) {
-        nudge();
+      auto const [node, arrival] = proof_.first_arrival(candidates_.unproven(), wait_until_);
+      if (request_.now < wait_until_ && arrival <= wait_until_) {
+        proof_.nudge();
         return cluster_->wait_for_change(seen, arrival) ? std::nullopt : verify(node);
       }
     }
@@ -121,8 +127,7 @@ class ReadRoute {
     }
     switch (contract_.on_unmet) {
       case OnUnmet::primary: break;
-      case OnUnmet::fail:
-        throw FreshnessUnmet{"no replica meets the read's contract, and it forbids the primary" + reasons()};
+      case OnUnmet::fail: refusal().by_contract();
       case OnUnmet::serve_stale:
         if (!candidates_.stale().empty()) {
           if (auto* const chosen = ask_policy(candidates_.stale())) {
@@ -140,30 +145,18 @@ class ReadRoute {
     if (auto* const primary = cluster_->primary(); primary != nullptr && !has_failed(primary->id)) {
       auto out = lease(*primary, Purpose::primary_read);
       if (out) {
-        cluster_->counters().fallbacks.fetch_add(1, std::memory_order_relaxed);
-        cluster_->events().post([&] { return FallbackEvent{request_.now, primary->endpoint.name, reason}; });
+        cluster_->log().fallback(*primary, reason);
       }
       return out;
     }
     if (backend_.now() >= deadline_) {
-      give_up();
+      refusal().by_lack_of_nodes(!candidates_.unproven().empty());
     }
     // Nobody can serve it now. A node that returns, or a new primary, is news.
     cluster_->wait_for_change(seen, deadline_);
     failed_.clear();
     is_verified_ = false;
     return std::nullopt;
-  }
-
-  [[noreturn]] void give_up() const {
-    if (contract_.demand.placement == Placement::primary_only) {
-      throw NoPrimaryAvailable{"the read demands the primary, and none is available" + reasons()};
-    }
-    if (!candidates_.unproven().empty()) {
-      throw FreshnessUnmet{"no replica is proven to meet the read's contract, and the primary is not available" +
-                           reasons()};
-    }
-    throw NoReplicaAvailable{"no node can serve the read" + reasons()};
   }
 
   /// Judges all nodes for this read, now.
@@ -187,7 +180,7 @@ class ReadRoute {
                        " of " + std::to_string(eligible.size()) +
                        ": it must return an index into the eligible replicas, or nothing"};
     }
-    return cluster_->nodes()[eligible[*choice].id];
+    return cluster_->node(eligible[*choice].id);
   }
 
   /// Leases a connection of one node; nothing when the node turned out to be unable, which is noted.
@@ -221,7 +214,7 @@ class ReadRoute {
 
   /// Asks a replica that only lacks proof how far it is by now: one round trip, and everybody learns the answer.
   std::optional<Lease<Backend>> verify(NodeType* node) {
-    if (node == nullptr || !wanted_of(node->id, node->facts.read())) {
+    if (node == nullptr || !proof_.wanted_of(*node)) {
       return std::nullopt;
     }
     auto out = lease(*node, Purpose::replica_read);
@@ -247,56 +240,15 @@ class ReadRoute {
     return std::nullopt;
   }
 
-  /// How far a replica has to replay to be proven; nothing where that alone cannot be the proof.
-  std::optional<Lsn> wanted_of(NodeId id, NodeFacts const& facts) const {
-    return wanted_position(facts, contract_.demand_of(id, facts), cluster_->facts());
-  }
-
-  /// The replica that is expected to be proven first, and when: by its rate of replay, or, where some replica's rate is
-  /// unknown and there is nothing to go by but its answers, nobody at the end of the wait.
-  std::pair<NodeType*, TimePoint> first_arrival() const {
-    std::pair<NodeType*, TimePoint> first{nullptr, TimePoint::max()};
-    for (auto const& view : candidates_.unproven().all()) {
-      auto* const node = cluster_->nodes()[view.id];
-      auto const facts = node->facts.read();
-      auto const wanted = wanted_of(view.id, facts);
-      auto const arrival = wanted ? replayed_at(facts, *wanted) : std::nullopt;
-      if (!arrival && wait_until_ < first.second) {
-        first = {nullptr, wait_until_};
-      } else if (arrival && *arrival < first.second) {
-        first = {node, *arrival};
-      }
-    }
-    return first;
-  }
-
   /// The node has failed this read.
   void leave_out(NodeType const& node, std::string const& reason) {
     failed_.push_back(node.id);
-    cluster_->tell_retry(Operation::read, node, reason);
-  }
-
-  void nudge() {
-    if (contract_.demand.position.at != never) {
-      cluster_->nudge(contract_.demand.position);
-    }
-    if (contract_.demand_elsewhere.as_of != never) {
-      cluster_->nudge({Lsn{}, 0, contract_.demand_elsewhere.as_of});
-    }
+    cluster_->log().retry(Operation::read, node, reason);
   }
 
   bool has_failed(NodeId id) const { return std::find(failed_.begin(), failed_.end(), id) != failed_.end(); }
 
-  std::string reasons() const {
-    std::string out;
-    for (auto const& node : explain_nodes(*cluster_, contract_, failed_)) {
-      out += "; " + node.text();
-    }
-    if (!last_failure_.empty()) {
-      out += "; tried last: " + last_failure_;
-    }
-    return out;
-  }
+  ReadRefusal<Backend> refusal() const { return {*cluster_, contract_, failed_, last_failure_}; }
 
   std::shared_ptr<Cluster<Backend>> cluster_;
   Backend const& backend_;
@@ -304,6 +256,7 @@ class ReadRoute {
   Options const& options_;
   ReadRequest request_{};
   ReadContract contract_{};
+  AwaitedProof<Backend> proof_{*cluster_, contract_};
   TimePoint deadline_ = never;
   TimePoint wait_until_ = never;
   bool is_looked_at_ = false;  // before, the moment of the beginning is good enough

@@ -60,10 +60,10 @@ struct SharedState {
     out.system_identifier = facts.system_identifier;
     out.timeline = facts.timeline;
     out.position = facts.position;
-    out.retries = cluster.counters().retries.load(std::memory_order_relaxed);
-    out.fallbacks = cluster.counters().fallbacks.load(std::memory_order_relaxed);
-    out.events_dropped = cluster.events().dropped();
-    out.observer_failures = cluster.events().failures();
+    out.retries = cluster.log().retries();
+    out.fallbacks = cluster.log().fallbacks();
+    out.events_dropped = cluster.log().events().dropped();
+    out.observer_failures = cluster.log().events().failures();
     for (auto const* node : cluster.nodes()) {
       if (node != nullptr) {
         out.nodes.push_back(status_of(cluster, *node, backend.now()));

@@ -41,7 +41,7 @@ class WriteRoute {
   /// Throws: `NoPrimaryAvailable` when none was to be had by the deadline, `PoolTimeout`, the server's own error.
   Lease<Backend> take() {
     auto lease = begin();
-    cluster_->tell_route(Operation::write, lease.node(), lease.facts());
+    cluster_->log().route(Operation::write, lease.node(), lease.facts());
     return lease;
   }
 
@@ -85,7 +85,7 @@ class WriteRoute {
       if (failure == Failure::connection_lost) {
         failed(lease, "the connection was lost before COMMIT was sent");
       } else if (is_conflict && attempt < write_.max_attempts) {
-        cluster_->tell_retry(Operation::write, lease.node(), text_in_flight());
+        cluster_->log().retry(Operation::write, lease.node(), text_in_flight());
         lease.give_back();
       } else {
         throw;
@@ -117,7 +117,7 @@ class WriteRoute {
 
   /// The transaction that failed in `lease` may be run anew; what is known of the node is brought up to date.
   void failed(Lease<Backend>& lease, std::string reason) {
-    cluster_->tell_retry(Operation::write, lease.node(), reason);
+    cluster_->log().retry(Operation::write, lease.node(), reason);
     last_failure_ = lease.node().endpoint.name + ": " + std::move(reason);
     cluster_->suspect(lease.node().id);
     lease.give_back();
