@@ -107,7 +107,8 @@ class Direction {
     return saw_end_ && !has_passed_end_ ? std::optional{Clock::time_point::min()} : std::nullopt;
   }
 
-  void read_from(Descriptor const& socket, Clock::time_point arrives) {
+  /// Returns whether bytes came.
+  bool read_from(Descriptor const& socket, Clock::time_point arrives) {
     std::array<char, 65'536> buffer;
     ssize_t const got = ::recv(socket.number(), buffer.data(), buffer.size(), 0);
     if (got > 0) {
@@ -116,6 +117,7 @@ class Direction {
     } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
       saw_end_ = true;
     }
+    return got > 0;
   }
 
   /// Returns false when the other end is gone.
@@ -166,6 +168,7 @@ struct Connection {
   Direction to_client;
   bool is_connecting = false;
   bool is_swallowed = false;
+  bool is_clients_turn = true;
 
   void break_off() {
     client.break_off();
@@ -199,6 +202,7 @@ class TcpLink::Forwarder {
   [[nodiscard]] std::uint16_t port() const noexcept { return port_.number(); }
   [[nodiscard]] std::size_t accepted_count() const { return accepted_count_; }
   [[nodiscard]] std::size_t open_count() const { return open_count_; }
+  [[nodiscard]] std::size_t round_trip_count() const { return round_trip_count_; }
 
   void set(LinkMode mode) {
     change([&] { wanted_mode_ = mode; });
@@ -277,7 +281,7 @@ class TcpLink::Forwarder {
       ::setsockopt(client.number(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
       Connection connection;
       connection.client = std::move(client);
-      if (mode_ == LinkMode::blackhole) {
+      if (mode_ == LinkMode::blackhole || mode_ == LinkMode::mute_newcomers) {
         connection.is_swallowed = true;
       } else {
         connection.server = new_connection_to(target_);
@@ -292,8 +296,10 @@ class TcpLink::Forwarder {
     }
   }
 
-  [[nodiscard]] bool passes_to_server() const { return mode_ == LinkMode::forward || mode_ == LinkMode::stall_answers; }
-  [[nodiscard]] bool passes_to_client() const { return mode_ == LinkMode::forward; }
+  [[nodiscard]] bool passes_to_server() const { return passes_to_client() || mode_ == LinkMode::stall_answers; }
+  [[nodiscard]] bool passes_to_client() const {
+    return mode_ == LinkMode::forward || mode_ == LinkMode::mute_newcomers;
+  }
 
   void run() {
     std::vector<pollfd> asked;
@@ -359,10 +365,13 @@ class TcpLink::Forwarder {
       server_events = 0;
     }
     if ((client_events & ~POLLOUT) != 0 && connection.to_server.wants_to_read()) {
-      connection.to_server.read_from(connection.client, now + delay_);
+      bool const has_spoken = connection.to_server.read_from(connection.client, now + delay_);
+      if (has_spoken && std::exchange(connection.is_clients_turn, false)) {
+        ++round_trip_count_;
+      }
     }
     if ((server_events & ~POLLOUT) != 0 && connection.to_client.wants_to_read()) {
-      connection.to_client.read_from(connection.server, now + delay_);
+      connection.is_clients_turn = connection.to_client.read_from(connection.server, now + delay_);
     }
     if (connection.is_swallowed) {
       connection.to_server.swallow();
@@ -402,6 +411,7 @@ class TcpLink::Forwarder {
   std::list<Connection> connections_;
   std::atomic<std::size_t> accepted_count_ = 0;
   std::atomic<std::size_t> open_count_ = 0;
+  std::atomic<std::size_t> round_trip_count_ = 0;
 
   std::thread thread_;
 };
@@ -423,5 +433,7 @@ void TcpLink::set_delay(std::chrono::milliseconds each_way) { forwarder_->set_de
 std::size_t TcpLink::accepted_count() const { return forwarder_->accepted_count(); }
 
 std::size_t TcpLink::open_count() const { return forwarder_->open_count(); }
+
+std::size_t TcpLink::round_trip_count() const { return forwarder_->round_trip_count(); }
 
 }  // namespace replica_router::testing

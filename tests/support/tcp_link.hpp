@@ -12,12 +12,13 @@ namespace replica_router::testing {
 
 /// What a TcpLink does with connections and bytes.
 enum class LinkMode {
-  forward,        ///< All passes.
-  stall,          ///< Connections are accepted, no byte passes either way; what is held passes once all passes again.
-  stall_answers,  ///< The client's bytes pass, the server's are held.
-  blackhole,      ///< Connections are accepted and all they send is swallowed; they die when the mode changes.
-  drop,           ///< Open connections are reset, new ones refused.
-  unreachable,    ///< Open connections stall, new ones are neither accepted nor refused: connecting hangs.
+  forward,         ///< All passes.
+  stall,           ///< Connections are accepted, no byte passes either way; what is held passes once all passes again.
+  stall_answers,   ///< The client's bytes pass, the server's are held.
+  blackhole,       ///< Connections are accepted and all they send is swallowed; they die when the mode changes.
+  mute_newcomers,  ///< Open connections pass all; new ones are as in a black hole.
+  drop,            ///< Open connections are reset, new ones refused.
+  unreachable,     ///< Open connections stall, new ones are neither accepted nor refused: connecting hangs.
 };
 
 /// A forwarder between a port of its own and another port of 127.0.0.1.
@@ -44,6 +45,8 @@ class TcpLink {
   [[nodiscard]] std::size_t accepted_count() const;
   /// How many of them are open.
   [[nodiscard]] std::size_t open_count() const;
+  /// How often a client has begun to speak after its server had spoken, over all connections: round trips begun.
+  [[nodiscard]] std::size_t round_trip_count() const;
 
  private:
   class Forwarder;

@@ -31,11 +31,11 @@ std::uint64_t total_weight(std::span<ReplicaView const> replicas, IsCandidate is
 /// Whether there are replicas, all of them candidates and all of the same weight.
 template <class IsCandidate>
 bool are_all_alike(std::span<ReplicaView const> replicas, IsCandidate is_candidate) {
-  bool out = !replicas.empty();
+  std::size_t alike = 0;  // counted rather than tested one by one, so that there is no branch to foresee
   for (std::size_t i = 0; i < replicas.size(); ++i) {
-    out = out & is_candidate(i) & (replicas[i].weight == replicas[0].weight);
+    alike += std::size_t{is_candidate(i)} * std::size_t{replicas[i].weight == replicas[0].weight};
   }
-  return out;
+  return alike != 0 && alike == replicas.size();
 }
 
 /// The candidate on which `entropy` falls, each with probability weight / `total`.

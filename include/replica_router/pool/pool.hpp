@@ -65,7 +65,8 @@ class Pool {
     lock.unlock();
     closing.run();
     // One that was in use a moment ago is taken at its word: looking would cost a system call for every lease.
-    bool const is_to_be_checked = slot->leased_at - slot->idle_since >= std::chrono::milliseconds{1};
+    bool const is_to_be_checked =
+        slot->connection && slot->leased_at - slot->idle_since >= std::chrono::milliseconds{1};
     if (slot->connection && (slot->epoch < epoch || (is_to_be_checked && !slot->connection->is_usable()))) {
       std::unique_ptr<Connection> stale;
       std::lock_guard guard{mutex_};  // abort_leased() may look at any moment
