@@ -7,10 +7,10 @@
 #include "replica_router/causality/lsn.hpp"
 #include "replica_router/cluster/cluster.hpp"
 #include "replica_router/cluster/read_contract.hpp"
-#include "replica_router/cluster/view_list.hpp"
 #include "replica_router/time_point.hpp"
 #include "replica_router/topology/catch_up.hpp"
 #include "replica_router/topology/node_facts.hpp"
+#include "replica_router/view_list.hpp"
 
 namespace replica_router {
 

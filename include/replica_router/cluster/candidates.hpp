@@ -6,11 +6,11 @@
 
 #include "replica_router/cluster/cluster.hpp"
 #include "replica_router/cluster/read_contract.hpp"
-#include "replica_router/cluster/view_list.hpp"
 #include "replica_router/observe/explanation.hpp"
 #include "replica_router/routing_policy.hpp"
 #include "replica_router/topology/eligibility.hpp"
 #include "replica_router/topology/node_health.hpp"
+#include "replica_router/view_list.hpp"
 
 namespace replica_router {
 

@@ -3,18 +3,16 @@
 
 #include <concepts>
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "replica_router/causality/freshness.hpp"
 #include "replica_router/policies/description.hpp"
 #include "replica_router/policies/least_lag.hpp"
 #include "replica_router/routing_policy.hpp"
+#include "replica_router/view_list.hpp"
 
 namespace replica_router {
 
@@ -32,27 +30,16 @@ class PreferZone {
     if (request.zone.empty()) {
       return inner_.choose(request, eligible);
     }
-    Room room;
-    std::vector<ReplicaView> many;
-    std::size_t near = 0;
-    for (std::size_t i = 0; i < eligible.size(); ++i) {
-      if (eligible[i].zone != request.zone) {
-        continue;
+    ViewList near;
+    for (auto const& replica : eligible) {
+      if (replica.zone == request.zone) {
+        near.push_back(replica);
       }
-      if (near == Room::capacity && many.empty()) {
-        many.assign(room.views, room.views + near);
-      }
-      if (near < Room::capacity) {
-        std::construct_at(room.views + near, eligible[i]);
-      } else {
-        many.push_back(eligible[i]);
-      }
-      ++near;
     }
-    if (near == 0 || near == eligible.size()) {
+    if (near.empty() || near.all().size() == eligible.size()) {
       return inner_.choose(request, eligible);
     }
-    auto const chosen = inner_.choose(request, many.empty() ? std::span<ReplicaView const>{room.views, near} : many);
+    auto const chosen = inner_.choose(request, near.all());
     return chosen ? std::optional{index_of_near(*chosen, request, eligible)} : std::nullopt;
   }
 
@@ -70,14 +57,6 @@ class PreferZone {
   std::string text() const { return "prefer-zone(" + text_of(inner_) + ")"; }
 
  private:
-  /// Room for a usual number of replicas without allocating, and without initialising what will not be used.
-  union Room {
-    static constexpr std::size_t capacity = 16;
-    Room() {}
-    ReplicaView views[capacity];
-  };
-  static_assert(std::is_trivially_destructible_v<ReplicaView>);
-
   /// The place among `eligible` of the replica that is `rank`-th among the near ones.
   static std::size_t index_of_near(std::size_t rank, ReadRequest const& request,
                                    std::span<ReplicaView const> eligible) {

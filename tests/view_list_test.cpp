@@ -1,4 +1,4 @@
-#include "replica_router/cluster/view_list.hpp"
+#include "replica_router/view_list.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <cstddef>
