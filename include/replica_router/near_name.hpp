@@ -3,9 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <numeric>
-#include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,9 +10,12 @@ namespace replica_router::detail {
 
 /// How many letters must be inserted, removed or replaced to turn one text into the other.
 /// Source: Levenshtein, "Binary codes capable of correcting deletions, insertions, and reversals", 1966.
-inline std::size_t edits_between(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
+template <class Count = std::size_t>
+Count edits_between(std::string_view a, std::string_view b) {
+  std::vector<Count> row(b.size() + 1);
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    row[i] = i;
+  }
   for (std::size_t i = 0; i < a.size(); ++i) {
     auto diagonal = row[0];
     row[0] = i + 1;
@@ -30,7 +30,8 @@ inline std::size_t edits_between(std::string_view a, std::string_view b) {
 
 /// The known name at most two edits away (one for names of up to five letters); empty when none is, or when the text is
 /// too long to be a typo of any.
-inline std::string_view near_name(std::string_view text, std::span<std::string const> known) {
+template <class Names>
+std::string_view near_name(std::string_view text, Names const& known) {
   std::string_view nearest;
   std::size_t fewest = 3;
   for (std::string_view const name : known) {

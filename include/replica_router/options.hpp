@@ -92,7 +92,8 @@ struct Options {
   /// others replicas; everything else in it holds for all of them, but `target_session_attrs`: the router finds the
   /// roles itself.
   /// Throws: `ConfigError` when it is empty, when libpq cannot parse it, or when its hosts and ports do not match.
-  static Options from_conninfo(std::string const& text);
+  template <class Made = Options>
+  static Made from_conninfo(std::string const& text);
 
   /// Reads environment variables; what is not set keeps its default.
   ///
@@ -105,7 +106,8 @@ struct Options {
   ///
   /// Throws: `ConfigError` naming the variable when its text is malformed, or when its name is nearly one of these.
   /// Thread safety: as `getenv`: no thread may change the environment meanwhile.
-  static Options from_environment();
+  template <class Made = Options>
+  static Made from_environment();
 };
 
 namespace detail {

@@ -19,9 +19,6 @@
 namespace replica_router {
 namespace detail {
 
-/// Variables by their names.
-using Variables = std::map<std::string, std::string>;
-
 inline constexpr std::string_view variable_prefix = "REPLICA_ROUTER_";
 
 /// `max_lag` is set by `REPLICA_ROUTER_MAX_LAG`.
@@ -58,8 +55,9 @@ inline std::size_t end_of_first(std::string_view list) {
 }
 
 /// The connection strings of a list separated by `;`. Blank ones, as after a last `;`, do not count.
-inline std::vector<std::string> endpoints_of(std::string_view list) {
-  std::vector<std::string> items;
+template <class Text = std::string>
+std::vector<Text> endpoints_of(std::string_view list) {
+  std::vector<Text> items;
   while (!list.empty()) {
     list.remove_prefix(std::min(list.find_first_not_of(blanks), list.size()));
     auto const end = end_of_first(list);
@@ -72,8 +70,9 @@ inline std::vector<std::string> endpoints_of(std::string_view list) {
 }
 
 /// Refuses variables that look like ours misspelt. Others with our prefix are left alone: they belong to somebody else.
-inline void refuse_near_misses(Variables const& variables) {
-  std::vector<std::string> known{variable_of("primary"), variable_of("replicas"), variable_of("conninfo"),
+template <class Variables>
+void refuse_near_misses(Variables const& variables) {
+  std::vector<typename Variables::key_type> known{variable_of("primary"), variable_of("replicas"), variable_of("conninfo"),
                                  variable_of("policy")};
   for_each_knob([&](std::string_view name, auto, auto) { known.push_back(variable_of(name)); });
   for (auto const& [name, value] : variables) {
@@ -97,9 +96,10 @@ void naming(std::string const& name, Step step) {
 }
 
 /// `Options::from_environment` on variables given.
-inline Options options_from(Variables const& variables) {
+template <class Made, class Variables>
+Made options_from(Variables const& variables) {
   refuse_near_misses(variables);
-  Options out;
+  Made out;
   auto const find = [&](std::string_view field) -> std::string const* {
     auto const found = variables.find(variable_of(field));
     return found == variables.end() ? nullptr : &found->second;
@@ -111,7 +111,7 @@ inline Options options_from(Variables const& variables) {
       throw ConfigError{"REPLICA_ROUTER_CONNINFO stands for all nodes: unset it, or unset " +
                         variable_of(primary != nullptr ? "primary" : "replicas")};
     }
-    naming("REPLICA_ROUTER_CONNINFO", [&] { out = Options::from_conninfo(*conninfo); });
+    naming("REPLICA_ROUTER_CONNINFO", [&] { out = Made::from_conninfo(*conninfo); });
   }
   if (primary != nullptr) {
     naming("REPLICA_ROUTER_PRIMARY", [&] { ConnInfo::parse(*primary); });
@@ -136,13 +136,14 @@ inline Options options_from(Variables const& variables) {
 
 }  // namespace detail
 
-inline Options Options::from_conninfo(std::string const& text) {
+template <class Made>
+Made Options::from_conninfo(std::string const& text) {
   if (text.find_first_not_of(detail::blanks) == std::string::npos) {
     throw ConfigError{"the connection string is empty: it must name the primary's host, and may name the replicas'"};
   }
   auto whole = ConnInfo::parse(text);
   whole.set("target_session_attrs", "any");
-  Options out;
+  Made out;
   for (auto const& host : whole.hosts()) {
     auto& endpoint = out.primary.conninfo.empty() ? out.primary : out.replicas.emplace_back();
     endpoint.conninfo = host.text();
@@ -150,8 +151,9 @@ inline Options Options::from_conninfo(std::string const& text) {
   return out;
 }
 
-inline Options Options::from_environment() {
-  detail::Variables ours;
+template <class Made>
+Made Options::from_environment() {
+  std::map<std::string, decltype(Made::zone)> ours;
   for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
     std::string_view const text{*variable};
     auto const equals = text.find('=');
@@ -159,7 +161,7 @@ inline Options Options::from_environment() {
       ours.emplace(text.substr(0, equals), text.substr(equals + 1));
     }
   }
-  return detail::options_from(ours);
+  return detail::options_from<Made>(ours);
 }
 
 }  // namespace replica_router

@@ -22,7 +22,8 @@ inline ConfigError refusal(std::string_view field, std::string_view value, std::
   return ConfigError{std::string{field} + " = " + std::string{value} + ": allowed is " + std::string{allowed}};
 }
 
-inline void check_knobs(Options const& options) {
+template <class Checked>
+void check_knobs(Checked const& options) {
   for_each_knob([&](std::string_view name, auto field, auto allowed) {
     auto const& value = options.*field;
     if (!is_allowed(value, allowed)) {
@@ -45,24 +46,28 @@ inline void check_knobs(Options const& options) {
 }
 
 /// An endpoint with the place where it was written.
+template <class Address = ConnInfo>
 struct PlacedEndpoint {
   std::string field;
   Endpoint* endpoint;
-  ConnInfo conninfo;
+  Address conninfo;
 };
 
-inline PlacedEndpoint checked(std::string field, Endpoint& endpoint) {
+template <class Address = ConnInfo>
+PlacedEndpoint<Address> checked(std::string field, Endpoint& endpoint) {
   constexpr std::uint32_t most_weight = 1'000'000;
   if (endpoint.weight < 1 || endpoint.weight > most_weight) {
     throw refusal(field + ".weight", std::to_string(endpoint.weight), "1 to " + std::to_string(most_weight));
   }
-  for (auto const& [trait, text] : {std::pair{".name", &endpoint.name}, std::pair{".zone", &endpoint.zone}}) {
-    if (!is_allowed(*text, AnyOfItsKind{})) {
-      throw refusal(field + trait, "(text with control characters)", allowed_text(*text, AnyOfItsKind{}));
+  auto const check_trait = [&](char const* trait, std::string const& text) {
+    if (!is_allowed(text, AnyOfItsKind{})) {
+      throw refusal(field + trait, "(text with control characters)", allowed_text(text, AnyOfItsKind{}));
     }
-  }
+  };
+  check_trait(".name", endpoint.name);
+  check_trait(".zone", endpoint.zone);
   try {
-    auto conninfo = ConnInfo::parse(endpoint.conninfo);
+    auto conninfo = Address::parse(endpoint.conninfo);
     auto const count = conninfo.hosts().size();
     if (count != 1) {
       throw ConfigError{std::to_string(count) + " hosts in " + conninfo.safe_text() +
@@ -78,7 +83,8 @@ inline PlacedEndpoint checked(std::string field, Endpoint& endpoint) {
 }
 
 /// Gives the nameless their names: `host:port`, with the database where that alone is not unique.
-inline void name_all(std::vector<PlacedEndpoint>& placed) {
+template <class Placed>
+void name_all(std::vector<Placed>& placed) {
   auto const count = [](std::vector<std::string> const& names, std::string const& name) {
     return std::count(names.begin(), names.end(), name);
   };
@@ -108,7 +114,8 @@ inline void name_all(std::vector<PlacedEndpoint>& placed) {
 /// The options with nothing left open: every endpoint has a unique name, every value is in its range.
 /// Throws: `ConfigError` naming the field, its value (never a password) and what is allowed.
 /// Thread safety: as `ConnInfo::parse`, which reads libpq's environment variables.
-inline Options validated(Options options) {
+template <class Address = ConnInfo>
+Options validated(Options options) {
   detail::check_knobs(options);
   auto const is_blank = [](Endpoint const& endpoint) {
     return endpoint.conninfo.find_first_not_of(detail::blanks) == std::string::npos;
@@ -118,14 +125,14 @@ inline Options validated(Options options) {
         "no primary: set Options::primary (or REPLICA_ROUTER_PRIMARY) to a libpq connection string or URI, such as "
         "\"host=db-1 dbname=shop\""};
   }
-  std::vector<detail::PlacedEndpoint> placed;
-  placed.push_back(detail::checked("primary", options.primary));
+  std::vector<detail::PlacedEndpoint<Address>> placed;
+  placed.push_back(detail::checked<Address>("primary", options.primary));
   for (std::size_t i = 0; i < options.replicas.size(); ++i) {
     auto field = "replicas[" + std::to_string(i) + "]";
     if (is_blank(options.replicas[i])) {
       throw ConfigError{field + " is empty: it must be a libpq connection string or URI"};
     }
-    placed.push_back(detail::checked(std::move(field), options.replicas[i]));
+    placed.push_back(detail::checked<Address>(std::move(field), options.replicas[i]));
   }
   for (auto const& one : placed) {
     for (auto const* other = placed.data(); other != &one; ++other) {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include "replica_router/causality/token.hpp"
 #include "replica_router/errors.hpp"
@@ -45,7 +47,8 @@ struct ReadOptions {
 };
 
 /// A read's demands with what it leaves open taken from `defaults`.
-inline ReadOptions filled_up(ReadOptions read, ReadOptions const& defaults) {
+template <class Read = ReadOptions>
+Read filled_up(std::type_identity_t<Read> read, std::type_identity_t<Read> const& defaults) {
   auto const fill = [](auto& member, auto const& given) {
     if (!member) {
       member = given;
@@ -65,9 +68,10 @@ inline ReadOptions filled_up(ReadOptions read, ReadOptions const& defaults) {
 inline constexpr std::chrono::milliseconds longest_wait = std::chrono::hours{24 * 365};
 
 /// Throws: `ConfigError` when a member is out of its range.
-inline void validate(ReadOptions const& options) {
+template <std::same_as<ReadOptions> Given>
+void validate(Given const& options) {
   using std::chrono::milliseconds;
-  auto const check = [](char const* name, std::optional<milliseconds> const& given, milliseconds least) {
+  auto const check = [](char const* name, auto const& given, milliseconds least) {
     if (given && (*given < least || *given > longest_wait)) {
       throw ConfigError{std::string{"ReadOptions::"} + name + " = " + std::to_string(given->count()) +
                         "ms: allowed is " + std::to_string(least.count()) + "ms to 8760h"};

@@ -77,7 +77,7 @@ class ReplicaRouter {
         continue;
       }
       auto const staleness = staleness_of(lease.facts(), lease.leased_at());
-      return {std::move(lease), *transaction, scope_to_note(route), staleness};
+      return {std::move(lease), *transaction, scope_to_note(session_, route), staleness};
     }
   }
 
@@ -95,14 +95,14 @@ class ReplicaRouter {
   template <class Function>
     requires std::invocable<Function&, ReadTransaction&>
   std::invoke_result_t<Function&, ReadTransaction&> read(ReadOptions const& given, Function&& fn) {
-    ReplicaRouter const self{shared_, session_};  // stays, should this one be destroyed while `fn` runs
-    auto const options = self.options_for(given);
-    auto route = self.route_for(options);
+    auto const options = options_for(given);
+    auto const session = session_;  // stays, as what the route holds, should this router be destroyed while `fn` runs
+    auto route = route_for(options);
     for (;;) {
       auto lease = route.take();
       try {
         auto& transaction = begin_read(lease, options);
-        ReadNote const note{self.scope_to_note(route), lease.node().id, lease.facts().epoch, self.backend()};
+        ReadNote const note{scope_to_note(session, route), lease.node().id, lease.facts().epoch, lease.backend()};
         return fn(transaction);
       } catch (...) {
         route.run_elsewhere_or_rethrow(lease);
@@ -277,9 +277,10 @@ class ReplicaRouter {
   }
 
   /// The scope, where the read is part of a monotonic sequence.
-  std::shared_ptr<CausalScope> scope_to_note(ReadRoute<Policy, Backend> const& route) const {
-    return route.contract().monotonic == MonotonicReads::on ? std::shared_ptr<CausalScope>{session_, &session_->scope}
-                                                            : nullptr;
+  static std::shared_ptr<CausalScope> scope_to_note(std::shared_ptr<SessionState> const& session,
+                                                    ReadRoute<Policy, Backend> const& route) {
+    bool const is_noted = route.contract().monotonic == MonotonicReads::on;
+    return is_noted ? std::shared_ptr<CausalScope>{session, &session->scope} : nullptr;
   }
 
   template <class Function>

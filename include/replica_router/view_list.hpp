@@ -12,27 +12,26 @@
 namespace replica_router {
 
 /// The replicas shown to a policy for one decision.
-class ViewList {
+template <class View>
+class BasicViewList {
  public:
-  ViewList() = default;
-  ViewList(ViewList const&) = delete;
-  ViewList& operator=(ViewList const&) = delete;
-  ~ViewList() = default;
+  BasicViewList() = default;
+  BasicViewList(BasicViewList const&) = delete;
+  BasicViewList& operator=(BasicViewList const&) = delete;
+  ~BasicViewList() = default;
 
-  /// Appends one and gives it to be filled in. Good until the next is appended.
-  ReplicaView& emplace_back() {
+  /// Appends a copy, and gives it for changes until the next is appended.
+  ReplicaView& push_back(ReplicaView const& view) {
     if (size_ < inline_capacity) {
-      return *new (&inline_[size_++ * sizeof(ReplicaView)]) ReplicaView;
+      return *new (&inline_[size_++ * sizeof(ReplicaView)]) ReplicaView{view};
     }
     if (spilled_.empty()) {
       spilled_.reserve(4 * inline_capacity);
       spilled_.assign(inline_begin(), inline_begin() + size_);
     }
     ++size_;
-    return spilled_.emplace_back();
+    return spilled_.emplace_back(view);
   }
-  /// Appends a copy.
-  void push_back(ReplicaView const& view) { emplace_back() = view; }
 
   /// Whether there is none.
   bool empty() const { return size_ == 0; }
@@ -44,20 +43,23 @@ class ViewList {
   }
 
   /// All of them.
-  std::span<ReplicaView const> all() const {
-    return spilled_.empty() ? std::span{inline_begin(), size_} : std::span<ReplicaView const>{spilled_};
+  std::span<View const> all() const {
+    return spilled_.empty() ? std::span{inline_begin(), size_} : std::span<View const>{spilled_};
   }
 
  private:
-  static_assert(std::is_trivially_destructible_v<ReplicaView>);
+  static_assert(std::is_trivially_destructible_v<View>);
   static constexpr std::size_t inline_capacity = 16;
 
-  ReplicaView const* inline_begin() const { return std::launder(reinterpret_cast<ReplicaView const*>(inline_)); }
+  View const* inline_begin() const { return std::launder(reinterpret_cast<View const*>(inline_)); }
 
   // Left uninitialised on purpose: clearing it would cost more than the whole decision.
-  alignas(ReplicaView) std::byte inline_[inline_capacity * sizeof(ReplicaView)];
+  alignas(View) std::byte inline_[inline_capacity * sizeof(View)];
   std::size_t size_ = 0;
-  std::vector<ReplicaView> spilled_;
+  std::vector<View> spilled_;
 };
+
+/// See `BasicViewList`. Why it is a template: see `replica_router.hpp`.
+using ViewList = BasicViewList<ReplicaView>;
 
 }  // namespace replica_router

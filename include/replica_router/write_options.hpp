@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -34,7 +35,8 @@ struct WriteOptions {
 };
 
 /// Throws: `ConfigError` when a member is out of its range.
-inline void validate(WriteOptions const& options) {
+template <std::same_as<WriteOptions> Given>
+void validate(Given const& options) {
   if (options.max_attempts < 1 || options.max_attempts > 1000) {
     throw ConfigError{"WriteOptions::max_attempts = " + std::to_string(options.max_attempts) +
                       ": allowed is 1 to 1000"};

@@ -223,7 +223,7 @@ class History {
   }
 
   Dice dice_;
-  LsnClock clock_;
+  LsnClock<> clock_;
   Model model_;
   std::size_t capacity_;
   std::int64_t now_ = 1'000'000;
@@ -247,7 +247,7 @@ TEST_CASE("random histories agree with a model that keeps every sample") {
 }
 
 TEST_CASE("a clock without samples knows nothing") {
-  LsnClock const clock;
+  LsnClock<> const clock;
   CHECK(clock.as_of(Lsn{100}) == rr::never);
   CHECK(clock.lag(Lsn{100}) == Duration::max());
   CHECK_FALSE(clock.latest());
@@ -255,7 +255,7 @@ TEST_CASE("a clock without samples knows nothing") {
 }
 
 TEST_CASE("a caught-up replica of an idle primary has no lag and a bound as young as the latest sample") {
-  LsnClock clock;
+  LsnClock<> clock;
   for (int second = 0; second < 3600; ++second) {
     clock.sample(at(std::chrono::seconds{second}), Lsn{8192 * 7 + 24});
   }
@@ -264,7 +264,7 @@ TEST_CASE("a caught-up replica of an idle primary has no lag and a bound as youn
 }
 
 TEST_CASE("a replica that lacks the last record before a quiet hour lags by that hour") {
-  LsnClock clock;
+  LsnClock<> clock;
   clock.sample(at(0s), Lsn{1'000'000});
   clock.sample(at(1s), Lsn{2'000'000});
   clock.sample(at(3600s), Lsn{2'000'000});
@@ -273,7 +273,7 @@ TEST_CASE("a replica that lacks the last record before a quiet hour lags by that
 }
 
 TEST_CASE("lag is measured from the moment the primary passed the position") {
-  LsnClock clock;
+  LsnClock<> clock;
   clock.sample(at(0s), Lsn{1000});
   clock.sample(at(10s), Lsn{2000});
   clock.sample(at(20s), Lsn{2000});
@@ -291,7 +291,7 @@ TEST_CASE("after a day a full clock errs by a sixteenth of the truth at most, an
   constexpr std::int64_t samples = 24 * 3600 * 4;
   // Never just past a page header.
   auto const position = [](std::int64_t i) { return Lsn{static_cast<std::uint64_t>(i) * 1024 + 512}; };
-  LsnClock clock;
+  LsnClock<> clock;
   for (std::int64_t i = 0; i < samples; ++i) {
     clock.sample(at(i * 250ms), position(i));
   }
@@ -309,7 +309,7 @@ TEST_CASE("after a day a full clock errs by a sixteenth of the truth at most, an
 }
 
 TEST_CASE("the least capacity works") {
-  LsnClock clock{0};
+  LsnClock<> clock{0};
   for (std::uint64_t i = 1; i <= 1000; ++i) {
     clock.sample(at(std::chrono::seconds{i}), Lsn{i * 64});
     REQUIRE(clock.latest() == rr::Sample{at(std::chrono::seconds{i}), Lsn{i * 64}});

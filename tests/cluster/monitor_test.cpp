@@ -244,8 +244,8 @@ TEST_CASE("what is heard of a removed node is not taken for the one that has its
   REQUIRE(rig.node(1).endpoint.name == "replica-9");
   rig.asked();
   // The old node's answer comes in before anybody has asked the new one.
-  rig.cluster.schedule([&](rr::Topology& topology) { CHECK(topology.due(1, rig.script.now) == rig.script.now); });
-  rig.cluster.update([&](rr::Topology& topology) {
+  rig.cluster.schedule([&](auto& topology) { CHECK(topology.due(1, rig.script.now) == rig.script.now); });
+  rig.cluster.update([&](auto& topology) {
     topology.answered(1, rr::testing::told(true, Lsn{5000}, rig.script.now), rig.script.now);
   });
   CHECK(rig.facts(1).health == Health::unknown);

@@ -131,7 +131,7 @@ inline ProbeAnswer told(bool is_in_recovery, Lsn position, TimePoint asked_at, s
 
 /// The node was asked and answered now.
 inline void answer(Cluster<ScriptedBackend>& cluster, NodeId id, ProbeAnswer const& answer) {
-  cluster.update([&](Topology& topology) {
+  cluster.update([&](auto& topology) {
     topology.asked(id, answer.asked_at);
     topology.answered(id, answer, answer.asked_at);
   });

@@ -31,7 +31,7 @@ struct Rig {
     rr::testing::answer(cluster, 0, rr::testing::told(false, position, script.now, timeline, system));
   }
   void primary_goes_down() {
-    cluster.update([&](rr::Topology& topology) {
+    cluster.update([&](auto& topology) {
       topology.asked(0, script.now);
       topology.failed(0, rr::ProbeFailure::refused, script.now, 0);
     });
@@ -40,8 +40,8 @@ struct Rig {
   void samples_when_waited_for(Lsn position, std::uint32_t timeline = 1) {
     script.on_wait = [this, position, timeline] { sample(position, timeline); };
   }
-  TokenVerdict verdict(std::string const& text) { return desk.judge(text).first; }
-  std::optional<CausalPosition> position(std::string const& text) { return desk.judge(text).second; }
+  TokenVerdict verdict(std::string const& text) { return desk.judge(text).verdict; }
+  std::optional<CausalPosition> position(std::string const& text) { return desk.judge(text).position; }
   /// How long the judgement of a token takes.
   Duration time_for(std::string const& text) {
     auto const before = script.now;
@@ -100,7 +100,7 @@ TEST_CASE("waiting for a sample has the primary asked soon") {
   Duration until_due = Duration::max();
   rig.script.on_wait = [&] {
     until_due =
-        rig.cluster.look([&](rr::Topology const& topology) { return topology.due(0, rig.script.now); }) - commit_at;
+        rig.cluster.look([&](auto const& topology) { return topology.due(0, rig.script.now); }) - commit_at;
     rig.sample(Lsn{7000});
   };
   CHECK_FALSE(rig.desk.issue({Lsn{}, 0, commit_at}).empty());

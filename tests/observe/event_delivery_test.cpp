@@ -76,7 +76,7 @@ struct Door {
 }  // namespace
 
 TEST_CASE("without an observer no event is even made") {
-  rr::EventDelivery const events{nullptr};
+  rr::EventDelivery<> const events{nullptr};
   CHECK_FALSE(events.is_wanted());
   bool is_made = false;
   events.post([&] {
@@ -91,7 +91,7 @@ TEST_CASE("without an observer no event is even made") {
 TEST_CASE("every kind of event reaches its function, in order, on another thread, the last ones too") {
   auto const scribe = std::make_shared<Scribe>();
   {
-    rr::EventDelivery const events{scribe};
+    rr::EventDelivery<> const events{scribe};
     CHECK(events.is_wanted());
     events.post([] { return route_to("a"); });
     events.post([] { return rr::RetryEvent{rr::TimePoint{1s}, rr::Operation::write, "b", "gone"}; });
@@ -108,7 +108,7 @@ TEST_CASE("every kind of event reaches its function, in order, on another thread
 TEST_CASE("an observer that throws is told the next event all the same, and the failure is counted") {
   auto const scribe = std::make_shared<Scribe>();
   scribe->then = [] { throw std::runtime_error{"the observer's own"}; };
-  rr::EventDelivery const events{scribe};
+  rr::EventDelivery<> const events{scribe};
   events.post([] { return route_to("a"); });
   events.post([] { return route_to("b"); });
   eventually("both were told", 5s, [&] { return events.failures() == 2; });
@@ -120,21 +120,21 @@ TEST_CASE("an observer that never returns blocks nobody who posts: what does not
   Door door;
   scribe->then = [&] { door.wait(); };
   {
-    rr::EventDelivery const events{scribe};
+    rr::EventDelivery<> const events{scribe};
     events.post([] { return route_to("first"); });
     door.wait_until_reached();
-    for (std::size_t i = 0; i < rr::EventDelivery::capacity + 25; ++i) {
+    for (std::size_t i = 0; i < rr::EventDelivery<>::capacity + 25; ++i) {
       events.post([] { return route_to("next"); });
     }
     CHECK(events.dropped() == 25);
     door.open();
   }
-  CHECK(scribe->told().size() == 1 + rr::EventDelivery::capacity);
+  CHECK(scribe->told().size() == 1 + rr::EventDelivery<>::capacity);
 }
 
 TEST_CASE("an event that cannot be made is counted as dropped") {
   auto const scribe = std::make_shared<Scribe>();
-  rr::EventDelivery const events{scribe};
+  rr::EventDelivery<> const events{scribe};
   events.post([]() -> rr::RouteEvent { throw std::bad_alloc{}; });
   CHECK(events.dropped() == 1);
 }
@@ -142,7 +142,7 @@ TEST_CASE("an event that cannot be made is counted as dropped") {
 TEST_CASE("several threads post at once and nothing is lost") {
   auto const scribe = std::make_shared<Scribe>();
   {
-    rr::EventDelivery const events{scribe};
+    rr::EventDelivery<> const events{scribe};
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {
@@ -161,7 +161,7 @@ TEST_CASE("several threads post at once and nothing is lost") {
 
 TEST_CASE("an observer may end the router that tells it") {
   auto const scribe = std::make_shared<Scribe>();
-  auto events = std::make_unique<rr::EventDelivery>(scribe);
+  auto events = std::make_unique<rr::EventDelivery<>>(scribe);
   Door door;
   std::atomic<bool> is_over{false};
   scribe->then = [&] {

@@ -89,7 +89,7 @@ TEST_CASE("a node's status gathers its facts, its pool and its counters, and not
   auto options = rr::testing::options_for(0);
   options.replicas.push_back({"host=db-2 port=5433 dbname=shop user=app password=hunter2", {.name = "replica-1"}});
   rr::Cluster<AddressingBackend> cluster{options, backend};
-  cluster.update([&](rr::Topology& topology) {
+  cluster.update([&](auto& topology) {
     for (rr::NodeId id = 0; id < 2; ++id) {
       topology.asked(id, script.now);
       topology.answered(id, rr::testing::told(id != 0, Lsn{5000}, script.now, 3), script.now);

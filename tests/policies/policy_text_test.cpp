@@ -73,13 +73,13 @@ TEST_CASE("deep nesting is refused, a little is not") {
     }
     return text + "a" + std::string(depth - 1, ')');
   };
-  CHECK_NOTHROW(PolicyTextReader{nested(PolicyTextReader::max_depth)}.read());
-  CHECK_THAT(error_of(nested(PolicyTextReader::max_depth + 1)), ContainsSubstring("may be nested 16 deep"));
+  CHECK_NOTHROW(PolicyTextReader{nested(PolicyTextReader<>::max_depth)}.read());
+  CHECK_THAT(error_of(nested(PolicyTextReader<>::max_depth + 1)), ContainsSubstring("may be nested 16 deep"));
   CHECK_THAT(error_of(nested(300)), ContainsSubstring("may be nested 16 deep"));
 }
 
 TEST_CASE("a huge or unprintable text gives a short and harmless message") {
-  CHECK_NOTHROW(PolicyTextReader{std::string(PolicyTextReader::max_length, 'x')}.read());
+  CHECK_NOTHROW(PolicyTextReader{std::string(PolicyTextReader<>::max_length, 'x')}.read());
   auto const huge = error_of(std::string(5'000'000, '('));
   CHECK_THAT(huge, ContainsSubstring("at most 1000 characters"));
   CHECK(huge.size() < 500);

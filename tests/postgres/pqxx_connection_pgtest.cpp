@@ -19,7 +19,7 @@ testing::Cluster& shared_cluster() {
   return cluster;
 }
 
-std::unique_ptr<PqxxConnection> connection_to(ClusterNode& node) {
+std::unique_ptr<PqxxConnection<>> connection_to(ClusterNode& node) {
   PqxxBackend const backend;
   return backend.connect(backend.address_of(Endpoint{node.conninfo()}), backend.now() + 5s, [] { return false; });
 }

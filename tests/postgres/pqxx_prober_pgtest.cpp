@@ -22,7 +22,7 @@ testing::Cluster& shared_cluster() {
 }
 
 /// Waits for the next event of one node, however many of others come before it.
-ProbeEvent next_event(PqxxProber& prober, NodeId id, std::chrono::milliseconds within = 5s) {
+ProbeEvent next_event(PqxxProber<>& prober, NodeId id, std::chrono::milliseconds within = 5s) {
   auto const deadline = TimePoint::clock::now() + within;
   while (TimePoint::clock::now() < deadline) {
     for (auto const& event : prober.wait(deadline)) {
@@ -34,7 +34,7 @@ ProbeEvent next_event(PqxxProber& prober, NodeId id, std::chrono::milliseconds w
   throw ConditionNotMet{"no event of node " + std::to_string(id)};
 }
 
-void ask(PqxxProber& prober, NodeId id, ConnInfo const& conninfo) {
+void ask(PqxxProber<>& prober, NodeId id, ConnInfo const& conninfo) {
   auto const now = TimePoint::clock::now();
   prober.ask(id, conninfo, now, now + 500ms, 250ms);
 }
@@ -45,7 +45,7 @@ TEST_CASE("a primary and a replica tell their role, position, timeline and ident
   auto& cluster = shared_cluster();
   auto const primary = ConnInfo::parse(cluster.primary().conninfo());
   auto const replica = ConnInfo::parse(cluster.replica(0).conninfo());
-  PqxxProber prober;
+  PqxxProber<> prober;
   ask(prober, 0, primary);
   ask(prober, 1, replica);
   std::map<NodeId, ProbeEvent> events;
@@ -78,7 +78,7 @@ TEST_CASE("a node that never answers is told to be late again and again, and del
   link.set(LinkMode::blackhole);
   auto const hung = ConnInfo::parse(link.conninfo());
   auto const well = ConnInfo::parse(cluster.primary().conninfo());
-  PqxxProber prober;
+  PqxxProber<> prober;
   ask(prober, 0, hung);
   ask(prober, 1, well);
   auto const before = TimePoint::clock::now();
@@ -92,7 +92,7 @@ TEST_CASE("a node that never answers is told to be late again and again, and del
 TEST_CASE("a server that ended the probe's connection is asked once more on a new one") {
   auto& cluster = shared_cluster();
   auto const conninfo = ConnInfo::parse(cluster.primary().conninfo() + " application_name=the_probe");
-  PqxxProber prober;
+  PqxxProber<> prober;
   ask(prober, 0, conninfo);
   REQUIRE_FALSE(next_event(prober, 0).failure);
   cluster.primary().execute(
@@ -106,7 +106,7 @@ TEST_CASE("refusals come with libpq's reason") {
   auto& cluster = shared_cluster();
   auto const nobody = ConnInfo::parse("host=127.0.0.1 port=1");
   auto const wrong = ConnInfo::parse(cluster.primary().conninfo("no_such_database"));
-  PqxxProber prober;
+  PqxxProber<> prober;
   ask(prober, 0, nobody);
   ask(prober, 1, wrong);
   auto const first = next_event(prober, 0);
@@ -123,7 +123,7 @@ TEST_CASE("what the server refuses to tell is unknown, and the rest is told") {
   auto const answer_for_plain = [&](ClusterNode& node) {
     cluster.wait_until_caught_up();
     auto const conninfo = ConnInfo::parse(node.conninfo() + " user=plain");
-    PqxxProber prober;
+    PqxxProber<> prober;
     ask(prober, 0, conninfo);
     auto const event = next_event(prober, 0);
     REQUIRE_FALSE(event.failure);
@@ -151,7 +151,7 @@ TEST_CASE("what the server refuses to tell is unknown, and the rest is told") {
 }
 
 TEST_CASE("a wait is ended from another thread") {
-  PqxxProber prober;
+  PqxxProber<> prober;
   auto const before = TimePoint::clock::now();
   prober.wake();
   CHECK(prober.wait(before + 1min).empty());

@@ -29,9 +29,9 @@ testing::Cluster& shared_cluster() {
   return cluster;
 }
 
-PqxxConnection connection_to(ClusterNode& node, std::string const& more = {}) {
+PqxxConnection<> connection_to(ClusterNode& node, std::string const& more = {}) {
   PqxxBackend const backend;
-  return PqxxConnection{
+  return PqxxConnection<>{
       connect_until(backend.address_of(Endpoint{node.conninfo() + more}), backend.now() + 5s, [] { return false; })};
 }
 

@@ -34,7 +34,7 @@ constexpr std::uint64_t shortest = 1024;
 
 /// A primary as node 0, two replicas as 1 and 2, and a clock.
 struct Rig {
-  Topology topology;
+  Topology<> topology;
   TimePoint now{1h};
   NodeId primary = topology.add(RoleHint::primary);
   NodeId replica = topology.add(RoleHint::replica);

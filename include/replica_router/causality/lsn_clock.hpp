@@ -24,6 +24,7 @@ struct Sample {
 /// older, never fresher (by a few hundredths after a day, with the default capacity and four samples a second).
 ///
 /// Allocates when it is made or copied, never later. Thread safety: none.
+template <class Position = Lsn>
 class LsnClock {
  public:
   /// `capacity`: how many positions are kept; at least 4.
@@ -32,7 +33,7 @@ class LsnClock {
   /// Takes in the primary's insert position, as answered to a question sent at `asked_at`. Ignored when that is not
   /// later than the latest sample, or when there is no position. A position below the latest one means that the primary
   /// crashed and lost log that it had not yet flushed: what was seen above it never happened.
-  void sample(TimePoint asked_at, Lsn insert_position) {
+  void sample(TimePoint asked_at, Position insert_position) {
     if (!insert_position || (size_ > 0 && asked_at <= stays_[size_ - 1].until)) {
       return;
     }
@@ -58,14 +59,14 @@ class LsnClock {
 
   /// A moment such that whoever has replayed `replay` has everything the primary had then: that of the latest sample at
   /// or below it; `never` when nothing proves one.
-  TimePoint as_of(Lsn replay) const {
+  TimePoint as_of(Position replay) const {
     auto const above = first_above(replay);
     return above == 0 ? never : stays_[above - 1].until;
   }
 
   /// How far `replay` is behind the latest sample: zero when at or past it, otherwise the time since the primary passed
   /// it (between two samples taken to move evenly); `Duration::max()` when older than every sample.
-  Duration lag(Lsn replay) const {
+  Duration lag(Position replay) const {
     auto const above = first_above(replay);
     if (above == 0) {
       return Duration::max();
@@ -88,7 +89,7 @@ class LsnClock {
 
   /// The position of the first sample asked for at or after `moment`: an upper bound of everything committed before it.
   /// Nothing when there is none yet.
-  std::optional<Lsn> first_at_or_after(TimePoint moment) const {
+  std::optional<Position> first_at_or_after(TimePoint moment) const {
     auto const end = stays_.begin() + static_cast<std::ptrdiff_t>(size_);
     auto const found = std::lower_bound(stays_.begin(), end, moment,
                                         [](Stay const& stay, TimePoint wanted) { return stay.until < wanted; });
@@ -101,15 +102,15 @@ class LsnClock {
   ///
   /// Both ends of a stay are kept, because a replica that lacks the last record before a quiet hour lags by that hour.
   struct Stay {
-    Lsn lsn;
+    Position lsn;
     TimePoint since = never;
     TimePoint until = never;
   };
 
-  std::size_t first_above(Lsn replay) const {
+  std::size_t first_above(Position replay) const {
     auto const end = stays_.begin() + static_cast<std::ptrdiff_t>(size_);
     auto const found =
-        std::upper_bound(stays_.begin(), end, replay, [](Lsn wanted, Stay const& stay) { return wanted < stay.lsn; });
+        std::upper_bound(stays_.begin(), end, replay, [](Position wanted, Stay const& stay) { return wanted < stay.lsn; });
     return static_cast<std::size_t>(found - stays_.begin());
   }
 

@@ -34,17 +34,27 @@ class Candidates {
       }
       node->facts.read(facts);
       auto const verdict = judge(facts, contract.demand_of(node->id, facts), options.max_lag);
+      ViewList* list = nullptr;
       if (verdict == Verdict::eligible) {
         bool const is_admitted = facts.returned_at == never || is_let_in(node->id, facts, options.warm_up, request);
-        show(*node, facts, request.now, (is_admitted ? eligible_ : warming).emplace_back());
+        list = is_admitted ? &eligible_ : &warming;
       } else if (lacks_only_proof(verdict)) {
-        show(*node, facts, request.now, unproven_.emplace_back());
-        show(*node, facts, request.now, stale_.emplace_back());
+        list = &unproven_;
       } else if (verdict == Verdict::behind_max_lag) {
-        show(*node, facts, request.now, stale_.emplace_back());
-      } else if (verdict == Verdict::unheard_of) {
-        is_unheard_of_ = true;
+        list = &stale_;
+      } else {
+        is_unheard_of_ |= verdict == Verdict::unheard_of;
+        continue;
       }
+      // Changed where it lies: a further copy would cost as much as judging the node.
+      auto& view = list->push_back(node->view);
+      view.in_flight = node->pool.in_flight();
+      view.lag = facts.lag;
+      view.staleness = staleness_of(facts, request.now);
+      view.latency = facts.latency;
+    }
+    for (auto const& view : unproven_.all()) {
+      stale_.push_back(view);
     }
     if (eligible_.empty()) {
       for (auto const& view : warming.all()) {
@@ -68,16 +78,6 @@ class Candidates {
   static bool is_let_in(NodeId id, NodeFacts const& facts, Duration warm_up, ReadRequest const& request) {
     auto const draw = ((request.entropy >> 32U) + id + 1) * 6364136223846793005U + 1442695040888963407U;
     return (draw >> 54U) < admitted_share(facts.returned_at, warm_up, request.now);
-  }
-
-  /// Fills a view in where it lies: copying it would cost as much as judging the node.
-  template <class Backend>
-  static void show(Node<Backend> const& node, NodeFacts const& facts, TimePoint now, ReplicaView& view) {
-    view = node.view;
-    view.in_flight = node.pool.in_flight();
-    view.lag = facts.lag;
-    view.staleness = staleness_of(facts, now);
-    view.latency = facts.latency;
   }
 
   ViewList eligible_;

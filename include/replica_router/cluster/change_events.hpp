@@ -15,9 +15,10 @@ namespace replica_router {
 /// Tells the observer of nodes that change and of primaries that follow one another.
 ///
 /// Thread safety: none; called under the cluster's lock.
+template <class Delivery = EventDelivery<>>
 class ChangeEvents {
  public:
-  explicit ChangeEvents(EventDelivery const& events) : events_{events} {}
+  explicit ChangeEvents(Delivery const& events) : events_{events} {}
 
   /// A node's facts are replaced. `reason_of()` says why it is down or kept away; empty when all is well.
   template <class Reason>
@@ -49,7 +50,7 @@ class ChangeEvents {
   }
 
  private:
-  EventDelivery const& events_;
+  Delivery const& events_;
   std::string primary_;  // the last one known
   std::uint32_t timeline_ = 0;
   TimePoint lost_at_ = never;

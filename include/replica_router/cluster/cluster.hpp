@@ -1,8 +1,6 @@
 // What do all sessions of one router share? The nodes, and the evidence about them.
 #pragma once
 
-#include <fmt/core.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -151,7 +149,7 @@ class Cluster {
   /// A position that sessions ask for: nodes are probed sooner until they are proven to have it.
   void nudge(CausalPosition const& position) {
     auto const now = backend_.now();
-    bool const is_sooner = schedule([&](Topology& topology) {
+    bool const is_sooner = schedule([&](auto& topology) {
       topology.nudge(position);
       return topology.next_due(now) < probes_at_.load(std::memory_order_relaxed);
     });
@@ -162,7 +160,7 @@ class Cluster {
 
   /// A caller doubts the node: it is probed at once.
   void suspect(NodeId id, Suspicion suspicion = Suspicion::lost_connection) {
-    schedule([&](Topology& topology) { topology.suspect(id, suspicion); });
+    schedule([&](auto& topology) { topology.suspect(id, suspicion); });
     wake_();
   }
 
@@ -234,8 +232,8 @@ class Cluster {
     if (id >= reasons_.size() || !reasons_[id].empty() || topology_.facts(id).role != Role::foreign) {
       return id < reasons_.size() ? reasons_[id] : std::string{};
     }
-    return fmt::format("its system identifier is {}, this cluster's is {}", topology_.system_identifier(id),
-                       topology_.cluster().system_identifier);
+    return "its system identifier is " + std::to_string(topology_.system_identifier(id)) + ", this cluster's is " +
+           std::to_string(topology_.cluster().system_identifier);
   }
 
   Backend const& backend_;
@@ -244,7 +242,7 @@ class Cluster {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::atomic<std::uint64_t> changes_{0};
-  Topology topology_;
+  Topology<> topology_;
   Published<ClusterFacts> facts_;
   std::vector<std::string> reasons_;
   std::function<void()> wake_ = [] {};
@@ -253,7 +251,7 @@ class Cluster {
   NodeList<Backend> nodes_;
   RegisteredStatements statements_;
   RouteLog<Backend> log_;
-  ChangeEvents changes_told_{log_.events()};
+  ChangeEvents<> changes_told_{log_.events()};
 };
 
 }  // namespace replica_router

@@ -34,7 +34,7 @@ class Monitor {
     auto next = std::min(until, now + std::chrono::seconds{1});
     std::vector<NodeId> due;
     std::vector<NodeId> dropped;
-    cluster_.schedule([&](Topology& topology) {
+    cluster_.schedule([&](auto& topology) {
       topology.demand(cluster_.demanded_at());
       for (NodeId id = 0; id < topology.size(); ++id) {
         auto const at = topology.due(id, now);
@@ -78,7 +78,7 @@ class Monitor {
     std::vector<NodeId> gone_down;
     std::vector<NodeId> silenced;
     auto const now = backend_.now();
-    cluster_.update([&](Topology& topology) {
+    cluster_.update([&](auto& topology) {
       for (auto const& event : events) {
         if (!topology.is_member(event.node)) {
           continue;

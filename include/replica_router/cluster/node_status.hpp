@@ -19,7 +19,7 @@ NodeStatus status_of(Cluster<Backend> const& cluster, Node<Backend> const& node,
   out.health = facts.health;
   out.role = facts.role;
   out.timeline = facts.timeline;
-  out.system_identifier = cluster.look([&](Topology const& topology) { return topology.system_identifier(node.id); });
+  out.system_identifier = cluster.look([&](auto const& topology) { return topology.system_identifier(node.id); });
   out.position = facts.position;
   out.lag = facts.lag;
   out.staleness = staleness_of(facts, now);

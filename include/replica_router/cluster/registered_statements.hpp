@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <mutex>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -19,7 +20,8 @@ class RegisteredStatements {
  public:
   /// Takes one in: every connection, present and future, will know it before its next lease.
   /// Throws: `ConfigError` when the name stands for another statement already.
-  void add(std::string const& name, std::string const& sql) {
+  template <class Text = std::string>
+  void add(std::type_identity_t<Text> const& name, std::type_identity_t<Text> const& sql) {
     std::lock_guard guard{mutex_};
     for (auto const& [known, text] : statements_) {
       if (known == name) {

@@ -50,13 +50,13 @@ class RouteLog {
   /// How many reads the primary served.
   std::uint64_t fallbacks() const { return fallbacks_.load(std::memory_order_relaxed); }
   /// Whoever is told; others post their events, too.
-  EventDelivery const& events() const { return events_; }
+  EventDelivery<> const& events() const { return events_; }
 
  private:
   Backend const& backend_;
   std::atomic<std::uint64_t> retries_{0};
   std::atomic<std::uint64_t> fallbacks_{0};
-  EventDelivery events_;
+  EventDelivery<> events_;
 };
 
 }  // namespace replica_router

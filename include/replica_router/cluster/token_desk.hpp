@@ -4,7 +4,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "replica_router/causality/token.hpp"
 #include "replica_router/cluster/cluster.hpp"
@@ -12,6 +11,12 @@
 #include "replica_router/token_verdict.hpp"
 
 namespace replica_router {
+
+/// What a token from outside is, and the position it stands for where it is good for anything.
+struct TokenJudgement {
+  TokenVerdict verdict = TokenVerdict::empty;
+  std::optional<CausalPosition> position = std::nullopt;
+};
 
 /// Issues and judges tokens by what is known of the cluster.
 ///
@@ -53,7 +58,7 @@ class TokenDesk {
   }
 
   /// What a token from outside is, and the position it stands for where it is good for anything.
-  std::pair<TokenVerdict, std::optional<CausalPosition>> judge(std::string_view text) const {
+  TokenJudgement judge(std::string_view text) const {
     if (text.empty()) {
       return {TokenVerdict::empty, std::nullopt};
     }

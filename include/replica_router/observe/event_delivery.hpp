@@ -20,6 +20,7 @@ namespace replica_router {
 ///
 /// Thread safety: all calls. Lifetime: the destructor delivers what is queued and waits for the observer to return,
 /// unless the observer itself ended the router: then nothing more is delivered.
+template <class AnyEvent = Event>
 class EventDelivery {
  public:
   /// Events that wait at most; further ones are dropped.
@@ -73,7 +74,7 @@ class EventDelivery {
   struct State {
     explicit State(std::shared_ptr<Observer> told) : observer{std::move(told)} {}
 
-    void push(Event event) {
+    void push(AnyEvent event) {
       {
         std::lock_guard const guard{mutex};
         if (queue.size() >= capacity) {
@@ -98,7 +99,7 @@ class EventDelivery {
     }
 
     void run() {
-      std::vector<Event> batch;
+      std::vector<AnyEvent> batch;
       for (;;) {
         {
           std::unique_lock lock{mutex};
@@ -118,7 +119,7 @@ class EventDelivery {
       }
     }
 
-    void tell(Event const& event) noexcept {
+    void tell(AnyEvent const& event) noexcept {
       struct Teller {
         Observer& to;
         void operator()(RouteEvent const& route) const { to.on_route(route); }
@@ -137,7 +138,7 @@ class EventDelivery {
     std::shared_ptr<Observer> const observer;
     std::mutex mutex;
     std::condition_variable is_filled;
-    std::vector<Event> queue;
+    std::vector<AnyEvent> queue;
     bool is_stopping = false;
     std::atomic<bool> is_abandoned{false};
     std::atomic<std::uint64_t> dropped{0};

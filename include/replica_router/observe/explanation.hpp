@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <ratio>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "replica_router/causality/freshness.hpp"
@@ -16,11 +18,13 @@
 namespace replica_router {
 
 /// A duration for people: `850 us`, `12.3 ms`, `3.2 s`; `unknown` for the largest.
-inline std::string readable(Duration duration) {
-  if (duration == Duration::max()) {
+template <class Span = Duration>
+std::string readable(std::type_identity_t<Span> duration) {
+  if (duration == Span::max()) {
     return "unknown";
   }
-  auto const us = static_cast<double>(std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
+  auto const whole = std::chrono::duration_cast<std::chrono::microseconds>(duration);
+  auto const us = std::chrono::duration_cast<std::chrono::duration<double, std::micro>>(whole).count();
   if (us < 1'000) {
     return fmt::format("{:.0f} us", us);
   }
@@ -37,7 +41,8 @@ constexpr Duration staleness_of(NodeFacts const& facts, TimePoint now) {
 
 /// How long a replica will need for so many bytes at its present rate, as `, about 1.2 s at its rate`; empty where no
 /// rate is known.
-inline std::string catch_up_text(NodeFacts const& facts, std::uint64_t missing) {
+template <class Facts>
+std::string catch_up_text(Facts const& facts, std::uint64_t missing) {
   if (facts.replay_rate <= 0) {
     return {};
   }
@@ -47,8 +52,9 @@ inline std::string catch_up_text(NodeFacts const& facts, std::uint64_t missing) 
 }
 
 /// Why a node may or may not serve a read, with the figures, such as `3.2 s behind, max_lag is 1.0 s`.
-inline std::string reason_text(NodeFacts const& facts, Verdict verdict, Freshness const& demand, Duration max_lag,
-                               TimePoint now, std::string const& probe_reason) {
+template <class Facts>
+std::string reason_text(Facts const& facts, Verdict verdict, Freshness const& demand, Duration max_lag, TimePoint now,
+                        std::string const& probe_reason) {
   switch (verdict) {
     case Verdict::behind_max_lag:
       return facts.lag == Duration::max()

@@ -35,10 +35,12 @@ struct NodeStatus {
   std::uint64_t ejections = 0;  ///< times it went down
 
   /// `replica-1 (127.0.0.1:5433/shop): up, replica, lag 0 us, stale at most 120.4 ms, 2 of 10 connections, …`.
+  template <class Self = NodeStatus>
   std::string text() const {
+    Self const& self = *this;
     auto out = fmt::format(
         "{} ({}): {}, {}, lag {}, stale at most {}, answers in {}, {} of {} connections, {} reads, {} writes", name,
-        address, text_of(health), text_of(role), readable(lag), readable(staleness),
+        address, text_of(health), text_of(role), readable(self.lag), readable(self.staleness),
         latency == Duration::zero() ? "unknown" : readable(latency), pool.open, pool.max_connections, reads, writes);
     if (!reason.empty()) {
       out += ": " + reason;
@@ -62,11 +64,13 @@ struct Status {
   std::vector<NodeStatus> nodes;        ///< one for each node
 
   /// One line for the cluster and one a node.
+  template <class Self = Status>
   std::string text() const {
-    auto out = fmt::format("policy {}, {} retries, {} reads on the primary; ", policy, retries, fallbacks);
+    Self const& self = *this;
+    auto out = fmt::format("policy {}, {} retries, {} reads on the primary; ", self.policy, retries, fallbacks);
     out += is_split          ? "split: two writable nodes of the same timeline, writes are refused"
            : primary.empty() ? "no primary known"
-                             : fmt::format("primary {}, timeline {}, at {}", primary, timeline, position.text());
+                             : fmt::format("primary {}, timeline {}, at {}", self.primary, timeline, position.text());
     for (auto const& node : nodes) {
       out += '\n' + node.text();
     }

@@ -39,7 +39,8 @@ namespace replica_router {
 class AnyPolicy {
  public:
   /// The router's default policy, `sticky(least-lag)`.
-  AnyPolicy() : AnyPolicy(StickyAfterWrite<LeastLag>{}) {}
+  template <class Default = StickyAfterWrite<LeastLag>>
+  AnyPolicy() : AnyPolicy(Default{}) {}
 
   /// Holds `policy`.
   template <class Policy>
@@ -48,12 +49,26 @@ class AnyPolicy {
 
   /// The policy that `text` describes.
   /// Throws: ConfigError that quotes the text, marks what is wrong, and says what is allowed.
-  static AnyPolicy parse(std::string_view text);
+  template <class Any = AnyPolicy>
+  static Any parse(std::string_view text) {
+    return detail::PolicyMaker<Any>{text}.make();
+  }
 
   /// The policy that an environment variable describes; the default one when it is unset or empty.
   /// Throws: ConfigError as `parse` does, naming the variable.
   /// Thread safety: as `std::getenv`, so not while another thread changes the environment.
-  static AnyPolicy from_environment(char const* variable = "REPLICA_ROUTER_POLICY");
+  template <class Any = AnyPolicy>
+  static Any from_environment(char const* variable = "REPLICA_ROUTER_POLICY") {
+    auto const* const text = std::getenv(variable);  // NOLINT(concurrency-mt-unsafe): told to the caller above
+    if (text == nullptr || *text == '\0') {
+      return Any{};
+    }
+    try {
+      return Any::parse(text);
+    } catch (ConfigError const& error) {
+      throw ConfigError(std::string(variable) + ": " + error.what());
+    }
+  }
 
   /// The choice of the policy inside.
   /// Throws: UsageError when this was moved from.
@@ -107,19 +122,5 @@ class AnyPolicy {
 
   std::unique_ptr<Base> held_;
 };
-
-inline AnyPolicy AnyPolicy::parse(std::string_view text) { return detail::PolicyMaker<AnyPolicy>{text}.make(); }
-
-inline AnyPolicy AnyPolicy::from_environment(char const* variable) {
-  auto const* const text = std::getenv(variable);  // NOLINT(concurrency-mt-unsafe): told to the caller above
-  if (text == nullptr || *text == '\0') {
-    return AnyPolicy{};
-  }
-  try {
-    return parse(text);
-  } catch (ConfigError const& error) {
-    throw ConfigError(std::string(variable) + ": " + error.what());
-  }
-}
 
 }  // namespace replica_router

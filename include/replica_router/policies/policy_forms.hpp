@@ -73,7 +73,7 @@ inline constexpr std::array<PolicyForm<Any>, 8> policy_forms{{
 }};
 
 /// Makes the policy that a text asks for.
-template <class Any>
+template <class Any, class Text = PolicyText>
 class PolicyMaker {
  public:
   explicit PolicyMaker(std::string_view text) : reader_{text} {}
@@ -81,7 +81,7 @@ class PolicyMaker {
   Any make() { return make(reader_.read()); }
 
  private:
-  Any make(PolicyText const& text) const {
+  Any make(Text const& text) const {
     auto const& form = form_of(text.name);
     auto inner = inner_of(text, form);
     auto const* const parameter = parameter_of(text, form);
@@ -129,7 +129,7 @@ class PolicyMaker {
     return out;
   }
 
-  std::optional<Any> inner_of(PolicyText const& text, PolicyForm<Any> const& form) const {
+  std::optional<Any> inner_of(Text const& text, PolicyForm<Any> const& form) const {
     auto const& inner = text.policies;
     auto const wanted = form.wraps_a_policy ? std::size_t{1} : std::size_t{0};
     if (inner.size() < wanted) {
@@ -141,7 +141,7 @@ class PolicyMaker {
     return form.wraps_a_policy ? std::optional{make(inner.front())} : std::nullopt;
   }
 
-  PolicyText::Parameter const* parameter_of(PolicyText const& text, PolicyForm<Any> const& form) const {
+  typename Text::Parameter const* parameter_of(Text const& text, PolicyForm<Any> const& form) const {
     if (text.parameters.empty() && form.needs_the_parameter) {
       reader_.refuse(text.name, "it needs " + std::string(form.parameter) + ", as in " + std::string(form.form));
     }
@@ -157,7 +157,7 @@ class PolicyMaker {
     return text.parameters.empty() ? nullptr : &text.parameters.front();
   }
 
-  PolicyTextReader reader_;
+  PolicyTextReader<Text> reader_;
 };
 
 }  // namespace replica_router::detail

@@ -26,6 +26,7 @@ struct PolicyText {
 };
 
 /// Reads one policy text; knows the grammar, but not which policies there are.
+template <class Text = PolicyText>
 class PolicyTextReader {
  public:
   /// How many policies may stand inside one another.
@@ -37,7 +38,7 @@ class PolicyTextReader {
   explicit PolicyTextReader(std::string_view whole) : whole_{whole} {}
 
   /// Throws: ConfigError that quotes the text and marks what is wrong.
-  PolicyText read() {
+  Text read() {
     if (whole_.size() > max_length) {
       refuse(whole_.substr(max_length), "a policy text has at most " + std::to_string(max_length) + " characters");
     }
@@ -100,11 +101,11 @@ class PolicyTextReader {
     return word;
   }
 
-  PolicyText read_policy(std::size_t depth) {
-    return read_arguments(PolicyText{take_word("the name of a policy"), {}, {}}, depth);
+  Text read_policy(std::size_t depth) {
+    return read_arguments(Text{take_word("the name of a policy"), {}, {}}, depth);
   }
 
-  PolicyText read_arguments(PolicyText policy, std::size_t depth) {
+  Text read_arguments(Text policy, std::size_t depth) {
     if (depth > max_depth) {
       refuse(policy.name, "policies may be nested " + std::to_string(max_depth) + " deep");
     }
@@ -116,7 +117,7 @@ class PolicyTextReader {
       if (take("=")) {
         policy.parameters.push_back({word, take_word("a value")});
       } else {
-        policy.policies.push_back(read_arguments(PolicyText{word, {}, {}}, depth + 1));
+        policy.policies.push_back(read_arguments(Text{word, {}, {}}, depth + 1));
       }
     } while (take(","));
     if (!take(")")) {

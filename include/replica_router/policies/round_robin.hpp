@@ -25,7 +25,8 @@ namespace replica_router {
 /// up on those it missed; one that fails, so that the others are asked again, burdens them all alike.
 /// Thread safety: any thread, without a lock.
 /// Source: Stoica and Abdel-Wahab, "Earliest Eligible Virtual Deadline First" (1995), for different weights.
-class RoundRobin {
+template <class Number>
+class BasicRoundRobin {
  public:
   /// The replica whose turn it is.
   std::optional<std::size_t> choose(ReadRequest const&, std::span<ReplicaView const> eligible) {
@@ -65,10 +66,10 @@ class RoundRobin {
   static constexpr double round = 26'771'144'400.0;
 
   struct Place {
-    std::uint64_t at;
-    std::uint64_t behind;  // how far behind the foremost
-    std::uint64_t stride;
-    std::uint64_t weight;
+    Number at;
+    Number behind;  // how far behind the foremost
+    Number stride;
+    Number weight;
 
     /// Whether the turn taken from here ends before the other's; of two that end together, the longer unserved.
     bool is_before(Place const& other) const {
@@ -143,7 +144,10 @@ class RoundRobin {
     return sum / std::max<std::uint64_t>(weights, 1);
   }
 
-  PerReplica<std::uint64_t> places_;
+  PerReplica<Number> places_;
 };
+
+/// See `BasicRoundRobin`. Why it is a template: see `replica_router.hpp`.
+using RoundRobin = BasicRoundRobin<std::uint64_t>;
 
 }  // namespace replica_router

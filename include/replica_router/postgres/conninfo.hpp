@@ -22,21 +22,22 @@ namespace replica_router {
 ///
 /// An empty value counts as not given, as it does in `PQconnectStartParams`.
 /// Thread safety: a value. `parse` reads the environment (`PGHOST`, …), as `getenv` does.
-class ConnInfo {
+template <class Text>
+class BasicConnInfo {
  public:
   /// Throws: `ConfigError` with libpq's reason when libpq cannot parse the text, and where libpq would take a mistake
   /// for a host, port, user or database. The message quotes nothing that may be a password.
-  static ConnInfo parse(std::string const& text) {
+  static BasicConnInfo parse(std::string const& text) {
     if (text.find('\0') != std::string::npos) {
       throw ConfigError{"a connection string cannot contain a zero byte"};
     }
     if (auto const flaw = detail::flaw_of_uri(text); !flaw.empty()) {
       throw ConfigError{std::string{flaw}};
     }
-    ConnInfo out;
+    BasicConnInfo out;
     char* message = nullptr;
-    OptionArray const given{PQconninfoParse(text.c_str(), &message), PQconninfoFree};
-    std::unique_ptr<char, decltype(&PQfreemem)> const owned_message{message, PQfreemem};
+    OptionArray const given{PQconninfoParse(text.c_str(), &message)};
+    std::unique_ptr<char, Free> const owned_message{message};
     if (!given) {
       throw ConfigError{"libpq cannot parse the connection string: " +
                         detail::safe_reason(message == nullptr ? "" : message, out.known_keywords())};
@@ -50,7 +51,7 @@ class ConnInfo {
         out.set(option->keyword, option->val);
       }
     }
-    for (auto const& port : detail::items_of(out.value("port"))) {
+    for (auto const& port : detail::items_of<Text>(out.value("port"))) {
       if (!port.empty() && !detail::port_of(port)) {
         // In a URI that lacks its host, what looks like a port is the password.
         throw ConfigError{"the port" + (detail::is_uri(text) ? "" : " \"" + port + "\"") +
@@ -82,10 +83,10 @@ class ConnInfo {
 
   /// One for each host, with its address and port as libpq pairs them.
   /// Throws: `ConfigError` when the lists do not match or an item is empty.
-  std::vector<ConnInfo> hosts() const {
-    auto names = detail::items_of(value("host"));
-    auto addresses = detail::items_of(value("hostaddr"));
-    auto ports = detail::items_of(value("port"));
+  std::vector<BasicConnInfo> hosts() const {
+    auto names = detail::items_of<Text>(value("host"));
+    auto addresses = detail::items_of<Text>(value("hostaddr"));
+    auto ports = detail::items_of<Text>(value("port"));
     auto const count = value("hostaddr").empty() ? names.size() : addresses.size();
     for (auto* list : {&names, &addresses, &ports}) {
       // Only a port may be given once for all; the other lists may be missing.
@@ -97,7 +98,7 @@ class ConnInfo {
                           (list == &ports ? " ports: one for all or one for each is needed" : " names or addresses")};
       }
     }
-    std::vector<ConnInfo> out(count, *this);
+    std::vector<BasicConnInfo> out(count, *this);
     for (std::size_t i = 0; count > 1 && i < count; ++i) {
       if (names[i].empty() && addresses[i].empty()) {
         throw ConfigError{"host " + std::to_string(i + 1) + " of " + std::to_string(count) + " is empty"};
@@ -147,25 +148,29 @@ class ConnInfo {
   }
 
   /// The keywords given and a null pointer, for `PQconnectStartParams`. Lifetime: until this object changes.
-  std::vector<char const*> keywords() const {
+  std::vector<typename Text::const_pointer> keywords() const {
     return pointers([](Parameter const& parameter) { return parameter.keyword.c_str(); });
   }
 
   /// The values that belong to `keywords()`. Lifetime: until this object changes.
-  std::vector<char const*> values() const {
+  std::vector<typename Text::const_pointer> values() const {
     return pointers([](Parameter const& parameter) { return parameter.given.c_str(); });
   }
 
  private:
   struct Parameter {
-    std::string keyword;
-    std::string given;
-    std::string fallback;
+    Text keyword;
+    Text given;
+    Text fallback;
   };
-  using OptionArray = std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)>;
+  struct Free {
+    void operator()(PQconninfoOption* options) const noexcept { PQconninfoFree(options); }
+    void operator()(char* message) const noexcept { PQfreemem(message); }
+  };
+  using OptionArray = std::unique_ptr<PQconninfoOption, Free>;
 
-  ConnInfo() {
-    OptionArray const defaults{PQconndefaults(), PQconninfoFree};
+  BasicConnInfo() {
+    OptionArray const defaults{PQconndefaults()};
     if (!defaults) {
       throw std::bad_alloc{};
     }
@@ -186,8 +191,8 @@ class ConnInfo {
     throw UsageError{"libpq knows no connection keyword \"" + std::string{keyword} + "\""};
   }
 
-  std::vector<std::string> known_keywords() const {
-    std::vector<std::string> out;
+  std::vector<Text> known_keywords() const {
+    std::vector<Text> out;
     for (auto const& parameter : parameters_) {
       out.push_back(parameter.keyword);
     }
@@ -202,8 +207,8 @@ class ConnInfo {
   // libpq takes the user's name where no database is named.
   std::string database() const { return value("dbname").empty() ? value("user") : value("dbname"); }
 
-  template <class Text>
-  std::string joined(Text text_of_value) const {
+  template <class Value>
+  std::string joined(Value text_of_value) const {
     std::string out;
     for (auto const& parameter : parameters_) {
       if (!parameter.given.empty()) {
@@ -214,8 +219,8 @@ class ConnInfo {
   }
 
   template <class Pointer>
-  std::vector<char const*> pointers(Pointer pointer_of) const {
-    std::vector<char const*> out;
+  std::vector<typename Text::const_pointer> pointers(Pointer pointer_of) const {
+    std::vector<typename Text::const_pointer> out;
     for (auto const& parameter : parameters_) {
       if (!parameter.given.empty()) {
         out.push_back(pointer_of(parameter));
@@ -228,5 +233,8 @@ class ConnInfo {
   std::vector<Parameter> parameters_;
   std::string compiled_port_{"5432"};
 };
+
+/// See `BasicConnInfo`. Why it is a template: see `replica_router.hpp`.
+using ConnInfo = BasicConnInfo<std::string>;
 
 }  // namespace replica_router

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -26,8 +25,9 @@ inline bool is_uri(std::string_view text) {
 }
 
 /// The items of a comma-separated list; one empty item for an empty text.
-inline std::vector<std::string> items_of(std::string_view list) {
-  std::vector<std::string> items;
+template <class Item>
+std::vector<Item> items_of(std::string_view list) {
+  std::vector<Item> items;
   while (true) {
     auto const comma = list.find(',');
     items.emplace_back(list.substr(0, comma));
@@ -39,14 +39,15 @@ inline std::vector<std::string> items_of(std::string_view list) {
 }
 
 /// A port's number; nothing when the text is not a number from 1 to 65535. Blanks around it are allowed, as in libpq.
-inline std::optional<std::uint16_t> port_of(std::string_view text) {
+template <class Port = std::uint16_t>
+std::optional<Port> port_of(std::string_view text) {
   while (text.starts_with(' ')) {
     text.remove_prefix(1);
   }
   while (text.ends_with(' ')) {
     text.remove_suffix(1);
   }
-  std::uint16_t port = 0;
+  Port port = 0;
   auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (error != std::errc{} || end != text.data() + text.size() || port == 0) {
     return std::nullopt;
@@ -105,7 +106,8 @@ inline std::string_view flaw_of_uri(std::string_view text) {
 }
 
 /// libpq's reason for refusing a text, in words of ours: its own quote parts of the text, which can be a password.
-inline std::string safe_reason(std::string_view message, std::span<std::string const> keywords) {
+template <class Keywords>
+std::string safe_reason(std::string_view message, Keywords const& keywords) {
   struct Known {
     std::string_view theirs;
     std::string_view ours;

@@ -23,13 +23,14 @@ namespace replica_router {
 /// The probe of one node: its connection, and what is under way on it. What becomes of it is put into `events`.
 ///
 /// Thread safety: none. Lifetime: `conninfo` and `events` must outlive it.
+template <class Address = ConnInfo, class Told = ProbeEvent, class Connection = PgConnection, class Result = PgResult>
 class NodeProbe {
  public:
-  NodeProbe(NodeId id, ConnInfo const& conninfo, std::vector<ProbeEvent>& events)
+  NodeProbe(NodeId id, Address const& conninfo, std::vector<Told>& events)
       : id_{id}, conninfo_{&conninfo}, events_{&events} {}
 
   /// Where the node is reached.
-  ConnInfo const& conninfo() const { return *conninfo_; }
+  Address const& conninfo() const { return *conninfo_; }
 
   /// Puts the health question to the node, connecting first if need be. The answer is late after `late_at`, and again
   /// each `late_every`.
@@ -94,7 +95,7 @@ class NodeProbe {
       return;
     }
     while (PQisBusy(connection) == 0) {
-      PgResult next{PQgetResult(connection)};
+      Result next{PQgetResult(connection)};
       if (!next) {
         auto const answer = std::move(answer_);
         take(answer.get());
@@ -111,7 +112,7 @@ class NodeProbe {
     try {
       auto conninfo = *conninfo_;
       conninfo.add_server_setting("statement_timeout", "0");  // the probe has its own, and it is no error of the node's
-      connection_ = start_connecting(conninfo);
+      connection_ = start_connecting<Connection>(conninfo);
       phase_ = Phase::connecting;
       wants_ = POLLOUT;
       question_ = ProbeQuestion{};
@@ -204,10 +205,10 @@ class NodeProbe {
   }
 
   NodeId id_;
-  ConnInfo const* conninfo_;
-  std::vector<ProbeEvent>* events_;
-  PgConnection connection_{};
-  PgResult answer_{};  // what has arrived so far; its end may come in a later packet
+  Address const* conninfo_;
+  std::vector<Told>* events_;
+  Connection connection_{};
+  Result answer_{};  // what has arrived so far; its end may come in a later packet
   ProbeQuestion question_{};
   Phase phase_ = Phase::connecting;
   short wants_ = 0;

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "replica_router/pool/begin_failure.hpp"
 #include "replica_router/postgres/conninfo.hpp"
@@ -35,7 +36,8 @@ struct PgClear {
 using PgResult = std::unique_ptr<PGresult, PgClear>;
 
 /// A message without its line breaks.
-inline std::string on_one_line(std::string message) {
+template <class Text = std::string>
+Text on_one_line(std::type_identity_t<Text> message) {
   while (!message.empty() && (message.back() == '\n' || message.back() == ' ')) {
     message.pop_back();
   }
@@ -65,10 +67,11 @@ inline int poll_timeout(TimePoint now, TimePoint until) {
 
 /// Begins to connect; the caller drives it with `PQconnectPoll`.
 /// Throws: `ConnectFailure` when libpq gives up at once, as for a host name that does not resolve.
-inline PgConnection start_connecting(ConnInfo const& conninfo) {
+template <class Connection = PgConnection, class Address>
+Connection start_connecting(Address const& conninfo) {
   auto const keywords = conninfo.keywords();
   auto const values = conninfo.values();
-  PgConnection connection{PQconnectStartParams(keywords.data(), values.data(), 0)};
+  Connection connection{PQconnectStartParams(keywords.data(), values.data(), 0)};
   if (!connection) {
     throw std::bad_alloc{};
   }
@@ -76,6 +79,8 @@ inline PgConnection start_connecting(ConnInfo const& conninfo) {
     throw ConnectFailure{ProbeFailure::refused, message_of(connection.get())};
   }
   PQsetErrorVerbosity(connection.get(), PQERRORS_VERBOSE);
+  // By default libpq prints notices to standard error, and so the farewell of a server that goes down.
+  PQsetNoticeProcessor(connection.get(), [](void*, char const*) {}, nullptr);
   return connection;
 }
 
@@ -103,10 +108,10 @@ inline ConnectFailure failure_of_attempt(PGconn const* connection) {
 /// Connects, waiting no longer than `deadline` (resolution: milliseconds), and giving up soon after `is_hopeless()`
 /// becomes true, as when the node was found to be dead meanwhile.
 /// Throws: `ConnectFailure` with libpq's reason.
-template <class Hopeless>
-PgConnection connect_until(ConnInfo const& conninfo, TimePoint deadline, Hopeless&& is_hopeless) {
+template <class Connection = PgConnection, class Address, class Hopeless>
+Connection connect_until(Address const& conninfo, TimePoint deadline, Hopeless&& is_hopeless) {
   constexpr std::chrono::milliseconds slice{20};
-  auto connection = start_connecting(conninfo);
+  auto connection = start_connecting<Connection>(conninfo);
   auto state = PGRES_POLLING_WRITING;
   while (state != PGRES_POLLING_OK) {
     auto const now = TimePoint::clock::now();

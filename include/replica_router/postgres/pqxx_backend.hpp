@@ -55,8 +55,8 @@ class ProbingThread {
 class PqxxBackend {
  public:
   using Address = ConnInfo;
-  using Connection = PqxxConnection;
-  using Prober = PqxxProber;
+  using Connection = PqxxConnection<>;
+  using Prober = PqxxProber<>;
   using Background = ProbingThread;
   /// What a read's function is handed.
   using ReadTransaction = pqxx::transaction_base;
@@ -71,8 +71,9 @@ class PqxxBackend {
 
   /// How the endpoint is connected to: every session read-only by default, so that a write in a read is the same clear
   /// error on every node, the primary too; `BEGIN READ WRITE` lifts it for a write.
-  Address address_of(Endpoint const& endpoint) const {
-    auto address = ConnInfo::parse(endpoint.conninfo);
+  template <class Made = Address>
+  Made address_of(Endpoint const& endpoint) const {
+    auto address = Made::parse(endpoint.conninfo);
     address.add_server_setting("default_transaction_read_only", "on");
     if (!address.is_given("fallback_application_name")) {
       address.set("fallback_application_name", "replica_router");
@@ -81,13 +82,16 @@ class PqxxBackend {
   }
 
   /// Opens a connection by `deadline`, or gives up soon after `is_hopeless()`. Throws: `ConnectFailure`.
-  template <class Hopeless>
-  std::unique_ptr<Connection> connect(Address const& address, TimePoint deadline, Hopeless&& is_hopeless) const {
-    return std::make_unique<Connection>(connect_until(address, deadline, is_hopeless));
+  template <class Hopeless, class Made = Connection>
+  std::unique_ptr<Made> connect(Address const& address, TimePoint deadline, Hopeless&& is_hopeless) const {
+    return std::make_unique<Made>(connect_until(address, deadline, is_hopeless));
   }
 
   /// The prober of a new monitor.
-  Prober make_prober() const { return Prober{}; }
+  template <class Made = Prober>
+  Made make_prober() const {
+    return Made{};
+  }
 
   /// Waits to be notified. False when `deadline` has passed.
   bool wait_until(std::condition_variable& condition, std::unique_lock<std::mutex>& lock, TimePoint deadline) const {
@@ -96,7 +100,8 @@ class PqxxBackend {
 
   /// What the exception that is being handled says of the statement, the connection or the node; nothing when it is no
   /// error of the database's, but the user's own. To be called in a `catch` block.
-  std::optional<Failure> failure_in_flight(Connection const& connection) const {
+  template <class Used>
+  std::optional<Failure> failure_in_flight(Used const& connection) const {
     // The order matters: in both versions of libpqxx a wrong parameter count arrives as a protocol_violation, which is
     // a broken_connection in 7.10 although the connection lives.
     try {

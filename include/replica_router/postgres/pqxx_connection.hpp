@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "replica_router/causality/lsn.hpp"
@@ -25,9 +26,13 @@ namespace replica_router {
 /// One connection: connected with libpq under a millisecond deadline, used through libpqxx, aborted from any thread.
 ///
 /// Thread safety: none, but for `abort()`.
+template <class Autocommit = pqxx::nontransaction,
+          class Snapshot = pqxx::transaction<pqxx::isolation_level::repeatable_read, pqxx::write_policy::read_only>,
+          class Write = WriteTransaction<>>
 class PqxxConnection {
  public:
-  explicit PqxxConnection(PgConnection connection)
+  template <class Connection = PgConnection>
+  explicit PqxxConnection(std::type_identity_t<Connection> connection)
       : raw_{connection.get()},
         // A duplicate of our own: libpq may close its descriptor at any moment, and the number is reused at once.
         abort_descriptor_{dup(PQsocket(raw_))},
@@ -87,12 +92,12 @@ class PqxxConnection {
   }
 
   /// Opens a transaction on the primary.
-  WriteTransaction& begin_write(WriteOptions const& options, CommitPosition position) {
+  Write& begin_write(WriteOptions const& options, CommitPosition position) {
     return write_.emplace(pqxx_, raw_, options, position, knows_position_);
   }
 
   /// The transaction on the primary, if one was begun.
-  WriteTransaction* write() noexcept { return write_ ? &*write_ : nullptr; }
+  Write* write() noexcept { return write_ ? &*write_ : nullptr; }
 
   /// Ends whatever was begun; what was not committed is rolled back.
   void end() noexcept {
@@ -145,9 +150,9 @@ class PqxxConnection {
   pqxx::connection pqxx_;
   std::size_t prepared_ = 0;
   bool knows_position_ = false;
-  std::optional<pqxx::nontransaction> autocommit_;
-  std::optional<pqxx::transaction<pqxx::isolation_level::repeatable_read, pqxx::write_policy::read_only>> snapshot_;
-  std::optional<WriteTransaction> write_;
+  std::optional<Autocommit> autocommit_;
+  std::optional<Snapshot> snapshot_;
+  std::optional<Write> write_;
 };
 
 }  // namespace replica_router

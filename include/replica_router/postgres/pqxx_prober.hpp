@@ -26,6 +26,7 @@ namespace replica_router {
 /// Probes any number of nodes from one thread without ever waiting for one of them alone.
 ///
 /// Thread safety: one thread drives it; `wake()` may be called from any.
+template <class Address = ConnInfo, class Told = ProbeEvent>
 class PqxxProber {
  public:
   PqxxProber() {
@@ -47,7 +48,7 @@ class PqxxProber {
 
   /// Puts the health question to a node, connecting first if need be. When no answer has come by `late_at` it says so,
   /// and again each `late_every`, until the answer comes or `forget` is called.
-  void ask(NodeId id, ConnInfo const& conninfo, TimePoint /*now*/, TimePoint late_at, Duration late_every) {
+  void ask(NodeId id, Address const& conninfo, TimePoint /*now*/, TimePoint late_at, Duration late_every) {
     if (id >= probes_.size()) {
       probes_.resize(id + 1);
     }
@@ -66,7 +67,7 @@ class PqxxProber {
   }
 
   /// Waits until something happened, `until` has passed or `wake()` was called; returns what happened.
-  std::vector<ProbeEvent> wait(TimePoint until) {
+  std::vector<Told> wait(TimePoint until) {
     if (events_.empty()) {
       poll_sockets(until);
     }
@@ -87,9 +88,12 @@ class PqxxProber {
   }
 
  private:
+  using Probe = NodeProbe<Address, Told>;
+  using Socket = decltype(std::declval<Probe const&>().socket());
+
   void poll_sockets(TimePoint until) {
-    std::vector<pollfd> waited;
-    std::vector<NodeProbe*> owners;
+    std::vector<Socket> waited;
+    std::vector<Probe*> owners;
     waited.push_back({wake_[0], POLLIN, 0});
     owners.push_back(nullptr);
     for (auto& probe : probes_) {
@@ -120,8 +124,8 @@ class PqxxProber {
   }
 
   std::array<int, 2> wake_{};
-  std::vector<ProbeEvent> events_;
-  std::vector<std::optional<NodeProbe>> probes_;
+  std::vector<Told> events_;
+  std::vector<std::optional<Probe>> probes_;
 };
 
 }  // namespace replica_router

@@ -21,6 +21,7 @@ namespace replica_router {
 /// user's has run, and it lifts the read-only default that all pooled connections carry.
 ///
 /// Thread safety: none, like every libpqxx transaction. Lifetime: must end before its connection.
+template <class Result = PgResult>
 class WriteTransaction final : public CustomTransaction {
  public:
   /// `knows_position` is the connection's: whether it has the prepared statement that asks for the position.
@@ -66,7 +67,7 @@ class WriteTransaction final : public CustomTransaction {
     if (options.exactly_once) {
       sql += "; SELECT pg_current_xact_id()::text, pg_current_wal_flush_lsn()";
       auto const row = run(sql).at(0);
-      mark_ = {row.at(0).as<std::uint64_t>(), Lsn::parse(row.at(1).c_str()).value_or(Lsn{})};
+      mark_ = {row.at(0).template as<std::uint64_t>(), Lsn::parse(row.at(1).c_str()).value_or(Lsn{})};
     } else {
       run(sql);
     }
@@ -96,12 +97,12 @@ class WriteTransaction final : public CustomTransaction {
                              : "; PREPARE replica_router_position AS SELECT pg_current_wal_insert_lsn(); "
                                "EXECUTE replica_router_position";
     }
-    PgResult failed;
+    Result failed;
     bool is_answered = false;
     bool is_rolled_back = false;
     if (PQsendQuery(raw_, sql.c_str()) == 1) {
       // All results are read to the end: an error in a later one does not undo the first.
-      while (PgResult result{PQgetResult(raw_)}) {
+      while (Result result{PQgetResult(raw_)}) {
         auto const outcome = PQresultStatus(result.get());
         if (!is_answered) {
           std::string_view const tag{PQcmdStatus(result.get())};

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <optional>
 
@@ -51,8 +50,8 @@ class ReplayRate {
 
 /// How far a replica has to replay to be proven to meet a demand; nothing where replaying alone cannot prove it: no
 /// sample of the primary stands for the demand yet, or the replica's log is not known to be the primary's.
-constexpr std::optional<Lsn> wanted_position(NodeFacts const& facts, Freshness const& demand,
-                                             ClusterFacts const& cluster) {
+template <class Facts>
+constexpr std::optional<Lsn> wanted_position(Facts const& facts, Freshness const& demand, ClusterFacts const& cluster) {
   if (facts.lineage != Lineage::same) {
     return std::nullopt;
   }
@@ -75,14 +74,15 @@ constexpr std::optional<Lsn> wanted_position(NodeFacts const& facts, Freshness c
 
 /// When a replica will have replayed up to `wanted`, at the rate of its last two answers. Nothing where no rate is
 /// known. Never sooner than 2 ms after the last answer: asking more often would only slow it down.
-inline std::optional<TimePoint> replayed_at(NodeFacts const& facts, Lsn wanted) {
+template <class Facts>
+std::optional<TimePoint> replayed_at(Facts const& facts, Lsn wanted) {
   if (facts.replay_rate <= 0 || facts.probed_at == never) {
     return std::nullopt;
   }
   auto const missing = static_cast<double>(wanted.bytes_since(facts.position));
   // Beyond a day it is as good as never, and would not fit the clock.
   auto const seconds = std::min(missing / facts.replay_rate, 86'400.0);
-  auto const needed = std::chrono::nanoseconds{std::llround(seconds * 1e9)};
+  auto const needed = std::chrono::nanoseconds{static_cast<std::int64_t>(seconds * 1e9 + 0.5)};
   return facts.probed_at + std::max<Duration>(needed, std::chrono::milliseconds{2});
 }
 

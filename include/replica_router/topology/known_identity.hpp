@@ -21,7 +21,8 @@ class KnownIdentity {
   /// Takes in what all nodes tell by now. True when the cluster is another one than was known. What is known stays,
   /// unless the expected primary, or more nodes than ever told it, say otherwise. A foreign node that alone is left
   /// says nothing.
-  bool learn(std::span<RoleEvidence const> nodes) {
+  template <class Evidence>
+  bool learn(std::span<Evidence const> nodes) {
     auto const before = value_;
     auto const told = cluster_identity(nodes, is_pinned_ ? value_ : 0);
     bool const stays = !is_pinned_ && !is_told_by_primary(nodes, told) && support_of(nodes, told) <= support_;
@@ -37,8 +38,9 @@ class KnownIdentity {
   }
 
  private:
-  static bool is_told_by_primary(std::span<RoleEvidence const> nodes, std::uint64_t identity) {
-    return std::any_of(nodes.begin(), nodes.end(), [&](RoleEvidence const& node) {
+  template <class Evidence>
+  static bool is_told_by_primary(std::span<Evidence const> nodes, std::uint64_t identity) {
+    return std::any_of(nodes.begin(), nodes.end(), [&](Evidence const& node) {
       return node.is_known && node.hint == RoleHint::primary && node.system_identifier == identity;
     });
   }

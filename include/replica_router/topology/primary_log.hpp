@@ -14,6 +14,7 @@ namespace replica_router {
 /// What one primary told of its log on one timeline, and what that proves of replicas.
 ///
 /// Thread safety: none.
+template <class Clock = LsnClock<>>
 class PrimaryLog {
  public:
   /// Takes in an answer of the primary; ignored when it tells no position.
@@ -53,8 +54,8 @@ class PrimaryLog {
   TimePoint as_of(Lsn replay) const { return std::max(clock_.as_of(replay), flushed_clock_.as_of(replay)); }
 
  private:
-  LsnClock clock_;
-  LsnClock flushed_clock_;
+  Clock clock_;
+  Clock flushed_clock_;
   Lsn flushed_;
 };
 

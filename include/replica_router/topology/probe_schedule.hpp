@@ -35,6 +35,7 @@ enum class Suspicion : std::uint8_t {
 /// When which node is to be probed. Pure: time and facts are handed in.
 ///
 /// Thread safety: none.
+template <class Facts = NodeFacts>
 class ProbeSchedule {
  public:
   explicit ProbeSchedule(TopologyLimits const& limits) : limits_{limits} {}
@@ -91,7 +92,7 @@ class ProbeSchedule {
   void demand(TimePoint now) { demanded_at_ = std::max(demanded_at_, now); }
 
   /// When the node is to be probed next; `TimePoint::max()` while a probe is under way.
-  TimePoint due(NodeId id, TimePoint now, NodeHealth const& health, NodeFacts const& facts,
+  TimePoint due(NodeId id, TimePoint now, NodeHealth const& health, Facts const& facts,
                 ClusterFacts const& cluster) const {
     Node const& node = nodes_[id];
     if (node.is_asked) {
@@ -129,12 +130,12 @@ class ProbeSchedule {
   };
 
   /// Whether a replica's next answer can prove what was committed lately.
-  bool lacks_proof(NodeFacts const& facts) const {
+  bool lacks_proof(Facts const& facts) const {
     return facts.role == Role::replica && (!has_position(facts, wanted_) || facts.as_of < wanted_moment_);
   }
 
   /// When the replica will have what is wanted, by its replay rate; `never` when that is unknown.
-  TimePoint arrival_of(NodeFacts const& facts, ClusterFacts const& cluster) const {
+  TimePoint arrival_of(Facts const& facts, ClusterFacts const& cluster) const {
     auto const wanted = wanted_position(facts, {wanted_, wanted_moment_, Placement::anywhere}, cluster);
     return wanted ? replayed_at(facts, *wanted).value_or(never) : never;
   }

@@ -4,10 +4,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <span>
-#include <string>
+#include <type_traits>
 #include <vector>
 
 #include "replica_router/topology/node_facts.hpp"
@@ -51,45 +50,51 @@ struct RoleJudgement {
   bool is_split = false;                ///< two writable nodes that cannot be told apart: writes are refused
 };
 
+/// How many nodes say that they are of that cluster.
+template <class Evidence>
+std::size_t support_of(std::span<Evidence const> nodes, std::uint64_t identity) {
+  std::size_t out = 0;
+  for (auto const& node : nodes) {
+    out += node.is_known && node.system_identifier == identity ? 1U : 0U;
+  }
+  return out;
+}
+
 /// The system identifier of the cluster: that of the configured primary, else the most frequent one, else the first.
-inline std::uint64_t cluster_identity(std::span<RoleEvidence const> nodes, std::uint64_t known_before) {
+template <class Evidence>
+std::uint64_t cluster_identity(std::span<Evidence const> nodes, std::uint64_t known_before) {
   if (known_before != 0) {
     return known_before;
   }
-  std::map<std::uint64_t, std::size_t> votes;
   std::uint64_t best = 0;
-  for (auto const& node : nodes) {
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    auto const& node = nodes[i];
     if (!node.is_known || node.system_identifier == 0) {
       continue;
     }
     if (node.hint == RoleHint::primary) {
       return node.system_identifier;
     }
-    ++votes[node.system_identifier];
-    if (best == 0 || votes[node.system_identifier] > votes[best]) {
+    if (auto const support = support_of(nodes.first(i + 1), node.system_identifier); support > most) {
       best = node.system_identifier;
+      most = support;
     }
   }
   return best;
 }
 
-/// How many nodes say that they are of that cluster.
-inline std::size_t support_of(std::span<RoleEvidence const> nodes, std::uint64_t identity) {
-  return static_cast<std::size_t>(std::count_if(nodes.begin(), nodes.end(), [&](RoleEvidence const& node) {
-    return node.is_known && node.system_identifier == identity;
-  }));
-}
-
 /// Judges the roles of all nodes. `pinned_identity` is the cluster's system identifier once the configured primary has
 /// told it (zero before), `highest_timeline` the highest seen so far: a writable node below it is an old primary that
 /// came back, and stays fenced even while the newer one is away.
-inline RoleJudgement judge_roles(std::span<RoleEvidence const> nodes, std::uint64_t pinned_identity,
-                                 std::uint32_t highest_timeline) {
+template <class Evidence = RoleEvidence>
+RoleJudgement judge_roles(std::span<std::type_identity_t<Evidence> const> nodes, std::uint64_t pinned_identity,
+                          std::uint32_t highest_timeline) {
   RoleJudgement out;
   out.roles.assign(nodes.size(), Role::unknown);
-  out.system_identifier = cluster_identity(nodes, pinned_identity);
+  out.system_identifier = cluster_identity<Evidence>(nodes, pinned_identity);
   out.highest_timeline = highest_timeline;
-  auto const is_foreign = [&](RoleEvidence const& node) {
+  auto const is_foreign = [&](Evidence const& node) {
     return node.system_identifier != 0 && out.system_identifier != 0 && node.system_identifier != out.system_identifier;
   };
   for (auto const& node : nodes) {

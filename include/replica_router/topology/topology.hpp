@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "replica_router/causality/freshness.hpp"
@@ -25,6 +26,7 @@ namespace replica_router {
 /// Everything known of all nodes. Pure: time and evidence are handed in.
 ///
 /// Thread safety: none; the owner keeps a lock around it and publishes `facts()` to readers.
+template <class Facts = NodeFacts, class Evidence = RoleEvidence>
 class Topology {
  public:
   explicit Topology(TopologyLimits limits = {}) : health_limits_{limits.health}, schedule_{limits} {}
@@ -58,7 +60,7 @@ class Topology {
   /// Whether the number belongs to a node now.
   bool is_member(NodeId id) const { return id < nodes_.size() && nodes_[id].is_member; }
   /// What is known of one node.
-  NodeFacts const& facts(NodeId id) const { return nodes_[id].facts; }
+  Facts const& facts(NodeId id) const { return nodes_[id].facts; }
   /// What is known of the cluster.
   ClusterFacts const& cluster() const { return cluster_; }
   /// The node's health, with its schedule.
@@ -170,8 +172,8 @@ class Topology {
   struct Node {
     bool is_member = false;
     NodeHealth health{};
-    RoleEvidence evidence{};
-    NodeFacts facts{};
+    Evidence evidence{};
+    Facts facts{};
     ReplayRate rate{};
 
     void replayed_to(Lsn position, TimePoint asked_at, Lsn primary) {
@@ -187,17 +189,17 @@ class Topology {
   };
 
   void judge_all() {
-    std::vector<RoleEvidence> evidence;
+    std::vector<Evidence> evidence;
     evidence.reserve(nodes_.size());
     for (auto const& node : nodes_) {
       evidence.push_back(node.evidence);
     }
-    if (identity_.learn(evidence)) {
+    if (identity_.learn(std::span<Evidence const>{evidence})) {
       // What was learned so far was learned of another cluster, which answered first.
       highest_timeline_ = 0;
       log_is_of_.reset();
     }
-    auto const judgement = judge_roles(evidence, identity_.value(), highest_timeline_);
+    auto const judgement = judge_roles<Evidence>(evidence, identity_.value(), highest_timeline_);
     highest_timeline_ = judgement.highest_timeline;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       Node& node = nodes_[i];
@@ -258,8 +260,8 @@ class Topology {
 
   HealthLimits health_limits_;
   std::vector<Node> nodes_;
-  ProbeSchedule schedule_;
-  PrimaryLog log_;
+  ProbeSchedule<Facts> schedule_;
+  PrimaryLog<> log_;
   std::optional<NodeId> log_is_of_;
   ClusterFacts cluster_{};
   KnownIdentity identity_;
