@@ -42,7 +42,7 @@ NodeFacts of_epoch(std::uint32_t epoch) {
 TEST_CASE("a read that asks for nothing demands nothing of any node") {
   auto const contract = rr::contract_for({}, {}, {}, {}, now);
   CHECK(contract.demand.demands_nothing());
-  CHECK(contract.demand_elsewhere.demands_nothing());
+  CHECK(contract.strictest().demands_nothing());
   CHECK(contract.on_unmet == OnUnmet::primary);
   CHECK(contract.wait_up_to == 0s);
   CHECK(contract.monotonic == MonotonicReads::off);
@@ -74,7 +74,7 @@ TEST_CASE("what a read says rules over the default, stricter or not") {
   read.monotonic = MonotonicReads::off;
   auto const contract = rr::contract_for(read, defaults, {}, having_read(1, 1, now - 1s), now);
   CHECK(contract.demand.as_of == now - 1min);
-  CHECK(contract.demand_elsewhere == contract.demand);
+  CHECK(contract.strictest() == contract.demand);
   CHECK(contract.on_unmet == OnUnmet::serve_stale);
   CHECK(contract.wait_up_to == 0s);
   CHECK(contract.monotonic == MonotonicReads::off);
@@ -145,5 +145,5 @@ TEST_CASE("without monotonic reads, or before the first one, every node is alike
   read.monotonic = MonotonicReads::on;
   auto const contract = rr::contract_for(read, {}, {}, {}, now);
   CHECK(contract.last_node == rr::no_node);
-  CHECK(contract.demand_elsewhere.demands_nothing());
+  CHECK(contract.strictest().demands_nothing());
 }

@@ -48,8 +48,8 @@ class AwaitedProof {
     if (contract_.demand.position.at != never) {
       cluster_.nudge(contract_.demand.position);
     }
-    if (contract_.demand_elsewhere.as_of != never) {
-      cluster_.nudge({Lsn{}, 0, contract_.demand_elsewhere.as_of});
+    if (auto const moment = contract_.strictest().as_of; moment != never) {
+      cluster_.nudge({Lsn{}, 0, moment});
     }
   }
 

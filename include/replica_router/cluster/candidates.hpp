@@ -36,7 +36,8 @@ class Candidates {
       auto const verdict = judge(facts, contract.demand_of(node->id, facts), options.max_lag);
       ViewList* list = nullptr;
       if (verdict == Verdict::eligible) {
-        bool const is_admitted = facts.returned_at == never || is_let_in(node->id, facts, options.warm_up, request);
+        bool const is_admitted =
+            facts.returned_at == never || is_let_in(node->id, facts.returned_at, options.warm_up, request);
         list = is_admitted ? &eligible_ : &warming;
       } else if (lacks_only_proof(verdict)) {
         list = &unproven_;
@@ -75,9 +76,9 @@ class Candidates {
  private:
   /// Whether a replica that warms up takes this read. A draw for each node: two that warm up together are not let in by
   /// the same luck.
-  static bool is_let_in(NodeId id, NodeFacts const& facts, Duration warm_up, ReadRequest const& request) {
+  static bool is_let_in(NodeId id, TimePoint returned_at, Duration warm_up, ReadRequest const& request) {
     auto const draw = ((request.entropy >> 32U) + id + 1) * 6364136223846793005U + 1442695040888963407U;
-    return (draw >> 54U) < admitted_share(facts.returned_at, warm_up, request.now);
+    return (draw >> 54U) < admitted_share(returned_at, warm_up, request.now);
   }
 
   ViewList eligible_;

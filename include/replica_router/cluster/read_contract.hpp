@@ -14,8 +14,8 @@ namespace replica_router {
 /// A read's contract: what every node must meet, and what to do when none does.
 struct ReadContract {
   Freshness demand{};            ///< for every node
-  Freshness demand_elsewhere{};  ///< for every node but the one the session read last, under monotonic reads
-  NodeId last_node = no_node;    ///< the node the session read last
+  NodeId last_node = no_node;    ///< the node the session read last, under monotonic reads; else `no_node`
+  Freshness demand_elsewhere{};  ///< for every other node, where there is a last one
   std::uint32_t last_epoch = 0;  ///< that node's epoch then
   MonotonicReads monotonic = MonotonicReads::off;
   OnUnmet on_unmet = OnUnmet::primary;
@@ -23,8 +23,11 @@ struct ReadContract {
 
   /// What is demanded of one node.
   Freshness const& demand_of(NodeId id, NodeFacts const& facts) const {
-    return id == last_node && facts.epoch == last_epoch ? demand : demand_elsewhere;
+    return last_node == no_node || (id == last_node && facts.epoch == last_epoch) ? demand : demand_elsewhere;
   }
+
+  /// What is demanded of a node that the session has not read last.
+  Freshness const& strictest() const { return last_node == no_node ? demand : demand_elsewhere; }
 };
 
 /// Joins what the caller, the policy and the router demand. `now` is when the read began; staleness counts from there.
@@ -42,10 +45,10 @@ inline ReadContract contract_for(ReadOptions const& read, Options const& default
   if (read.at_least) {
     out.demand.position = later_of(out.demand.position, {read.at_least->lsn, read.at_least->timeline, now});
   }
-  out.demand_elsewhere = out.demand;
   if (out.monotonic == MonotonicReads::on && session.last_read_at != never) {
     out.last_node = session.last_read_node;
     out.last_epoch = session.last_read_epoch;
+    out.demand_elsewhere = out.demand;
     out.demand_elsewhere.as_of = std::max(out.demand.as_of, session.last_read_at);
     // A concurrent read may have ended on another node just before: its data is a floor for the last node too.
     out.demand.as_of = std::max(out.demand.as_of, session.read_before_at);
