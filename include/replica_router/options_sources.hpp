@@ -72,8 +72,8 @@ std::vector<Text> endpoints_of(std::string_view list) {
 /// Refuses variables that look like ours misspelt. Others with our prefix are left alone: they belong to somebody else.
 template <class Variables>
 void refuse_near_misses(Variables const& variables) {
-  std::vector<typename Variables::key_type> known{variable_of("primary"), variable_of("replicas"), variable_of("conninfo"),
-                                 variable_of("policy")};
+  std::vector<typename Variables::key_type> known{variable_of("primary"), variable_of("replicas"),
+                                                  variable_of("conninfo"), variable_of("policy")};
   for_each_knob([&](std::string_view name, auto, auto) { known.push_back(variable_of(name)); });
   for (auto const& [name, value] : variables) {
     if (std::find(known.begin(), known.end(), name) != known.end()) {

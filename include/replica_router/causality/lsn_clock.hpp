@@ -109,8 +109,8 @@ class LsnClock {
 
   std::size_t first_above(Position replay) const {
     auto const end = stays_.begin() + static_cast<std::ptrdiff_t>(size_);
-    auto const found =
-        std::upper_bound(stays_.begin(), end, replay, [](Position wanted, Stay const& stay) { return wanted < stay.lsn; });
+    auto const found = std::upper_bound(stays_.begin(), end, replay,
+                                        [](Position wanted, Stay const& stay) { return wanted < stay.lsn; });
     return static_cast<std::size_t>(found - stays_.begin());
   }
 

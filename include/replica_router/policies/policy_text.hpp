@@ -101,9 +101,7 @@ class PolicyTextReader {
     return word;
   }
 
-  Text read_policy(std::size_t depth) {
-    return read_arguments(Text{take_word("the name of a policy"), {}, {}}, depth);
-  }
+  Text read_policy(std::size_t depth) { return read_arguments(Text{take_word("the name of a policy"), {}, {}}, depth); }
 
   Text read_arguments(Text policy, std::size_t depth) {
     if (depth > max_depth) {

@@ -100,8 +100,8 @@ class PqxxBackend {
 
   /// What the exception that is being handled says of the statement, the connection or the node; nothing when it is no
   /// error of the database's, but the user's own. To be called in a `catch` block.
-  template <class Used>
-  std::optional<Failure> failure_in_flight(Used const& connection) const {
+  template <class Told = Failure, class Used>
+  std::optional<Told> failure_in_flight(Used const& connection) const {
     // The order matters: in both versions of libpqxx a wrong parameter count arrives as a protocol_violation, which is
     // a broken_connection in 7.10 although the connection lives.
     try {
@@ -116,14 +116,14 @@ class PqxxBackend {
       return connection.is_lost() ? Failure::connection_lost : Failure::statement;
     } catch (pqxx::broken_connection const&) {
       // The user's function may talk to other databases; only our own connection's loss is ours to mend.
-      return connection.is_lost() ? std::optional{Failure::connection_lost} : std::nullopt;
+      return connection.is_lost() ? std::optional<Told>{Failure::connection_lost} : std::nullopt;
     } catch (pqxx::sql_error const& error) {
       if (connection.is_lost()) {
         return Failure::connection_lost;
       }
       return classify_sqlstate(std::string_view{error.sqlstate()});
     } catch (pqxx::failure const&) {
-      return connection.is_lost() ? std::optional{Failure::connection_lost} : std::nullopt;
+      return connection.is_lost() ? std::optional<Told>{Failure::connection_lost} : std::nullopt;
     } catch (...) {
       return std::nullopt;
     }
