@@ -99,8 +99,7 @@ TEST_CASE("waiting for a sample has the primary asked soon") {
   auto const commit_at = rig.script.now;
   Duration until_due = Duration::max();
   rig.script.on_wait = [&] {
-    until_due =
-        rig.cluster.look([&](auto const& topology) { return topology.due(0, rig.script.now); }) - commit_at;
+    until_due = rig.cluster.look([&](auto const& topology) { return topology.due(0, rig.script.now); }) - commit_at;
     rig.sample(Lsn{7000});
   };
   CHECK_FALSE(rig.desk.issue({Lsn{}, 0, commit_at}).empty());

@@ -80,7 +80,8 @@ Connection start_connecting(Address const& conninfo) {
   }
   PQsetErrorVerbosity(connection.get(), PQERRORS_VERBOSE);
   // By default libpq prints notices to standard error, and so the farewell of a server that goes down.
-  PQsetNoticeProcessor(connection.get(), [](void*, char const*) {}, nullptr);
+  PQsetNoticeProcessor(
+      connection.get(), [](void*, char const*) {}, nullptr);
   return connection;
 }
 
