@@ -502,6 +502,48 @@ TEST_CASE("two writable nodes that cannot be told apart leave no primary until o
   CHECK(rig.cluster().primary == rig.replica);
 }
 
+TEST_CASE("a primary that fell silent may still take writes: no other node of its timeline is believed") {
+  Rig rig;
+  rig.settle();
+  auto const fall_silent = [&] {
+    rig.topology.asked(rig.primary, rig.now);
+    for (int i = 0; i < 3; ++i) {
+      rig.topology.failed(rig.primary, ProbeFailure::late, rig.now, shortest);
+    }
+  };
+  fall_silent();
+  REQUIRE(rig.facts(rig.primary).health == Health::down);
+  CHECK(rig.cluster().primary == rr::no_node);
+  CHECK_FALSE(rig.cluster().is_split);
+  SECTION("another of its timeline is refused until nothing listens at the old one's") {
+    rig.writable(rig.replica, Lsn{6000});
+    CHECK(rig.cluster().is_split);
+    CHECK(rig.cluster().primary == rr::no_node);
+    rig.refuse(rig.primary);
+    CHECK_FALSE(rig.cluster().is_split);
+    CHECK(rig.cluster().primary == rig.replica);
+  }
+  SECTION("it may be starting or let nobody in for another reason") {
+    rig.topology.asked(rig.primary, rig.now);
+    rig.topology.failed(rig.primary, ProbeFailure::rejected, rig.now, shortest);
+    rig.writable(rig.replica, Lsn{6000});
+    CHECK(rig.cluster().is_split);
+  }
+  SECTION("a promoted one takes over") {
+    rig.writable(rig.replica, Lsn{6000}, 2);
+    CHECK_FALSE(rig.cluster().is_split);
+    CHECK(rig.cluster().primary == rig.replica);
+  }
+  SECTION("it comes back") {
+    rig.writable(rig.primary, Lsn{6000});
+    CHECK(rig.cluster().primary == rig.primary);
+    fall_silent();
+    rig.standby(rig.primary, Lsn{6000});
+    rig.writable(rig.replica, Lsn{6000});
+    CHECK(rig.cluster().primary == rig.replica);
+  }
+}
+
 TEST_CASE("the clock begins anew with a timeline, and older tokens are met by time") {
   Rig rig;
   rig.settle(Lsn{8'000});

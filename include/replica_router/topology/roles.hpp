@@ -24,6 +24,7 @@ struct RoleEvidence {
   std::uint32_t timeline = 0;           ///< zero when unknown
   bool is_timeline_certain = true;      ///< false where a replica may follow a later one by now
   std::uint64_t system_identifier = 0;  ///< zero when unknown
+  std::uint32_t silent_on = 0;  ///< the timeline it took writes on when it fell silent, and may still; else zero
   RoleHint hint = RoleHint::replica;
 
   friend constexpr bool operator==(RoleEvidence const&, RoleEvidence const&) = default;
@@ -108,6 +109,8 @@ RoleJudgement judge_roles(std::span<std::type_identity_t<Evidence> const> nodes,
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     auto const& node = nodes[i];
     if (!node.is_known) {
+      // Silence is no proof of death: until nothing listens there any more, no other node of its timeline is believed.
+      contenders += node.silent_on != 0 && node.silent_on == out.highest_timeline && !is_foreign(node) ? 1U : 0U;
       continue;
     }
     if (is_foreign(node)) {

@@ -119,9 +119,18 @@ class Topology {
     if (failure != ProbeFailure::late || node.health.state() == Health::down) {
       schedule_.settled(id);
     }
-    if (node.health.state() == Health::down && node.evidence.is_known) {
-      node.evidence.is_known = false;
-      judge_all();
+    if (node.health.state() == Health::down) {
+      auto silent_on = node.evidence.silent_on;
+      if (failure == ProbeFailure::refused) {
+        silent_on = 0;
+      } else if (node.evidence.is_known && !node.evidence.is_in_recovery) {
+        silent_on = node.evidence.timeline;
+      }
+      if (node.evidence.is_known || silent_on != node.evidence.silent_on) {
+        node.evidence.is_known = false;
+        node.evidence.silent_on = silent_on;
+        judge_all();
+      }
     }
     node.copy_health();
   }
