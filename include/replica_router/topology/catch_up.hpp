@@ -82,7 +82,7 @@ std::optional<TimePoint> replayed_at(Facts const& facts, Lsn wanted) {
   auto const missing = static_cast<double>(wanted.bytes_since(facts.position));
   // Beyond a day it is as good as never, and would not fit the clock.
   auto const seconds = std::min(missing / facts.replay_rate, 86'400.0);
-  auto const needed = std::chrono::nanoseconds{static_cast<std::int64_t>(seconds * 1e9 + 0.5)};
+  auto const needed = std::chrono::nanoseconds{static_cast<std::int64_t>(seconds * 1e9)};
   return facts.probed_at + std::max<Duration>(needed, std::chrono::milliseconds{2});
 }
 
