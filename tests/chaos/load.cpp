@@ -52,29 +52,11 @@ class LoadThread {
   std::uint64_t below(std::uint64_t limit) { return random_() % limit; }
   bool happens(std::uint64_t percent) { return below(100) < percent; }
 
-  template <class Body>
-  Outcome record(Operation operation, Body body) {
-    operation.began = testing::nanoseconds_now();
-    try {
-      body(operation);
-      operation.outcome = Outcome::done;
-    } catch (CommitInDoubt const& error) {
-      operation.outcome = Outcome::in_doubt;
-      operation.message = error.what();
-    } catch (std::exception const& error) {
-      operation.outcome = Outcome::failed;
-      operation.message = error.what();
-    }
-    operation.ended = testing::nanoseconds_now();
-    writer_.write(operation);
-    return operation.outcome;
-  }
-
   void read() {
     bool const is_long = happens(4);
     ReadOptions options;
     options.snapshot = is_long;
-    record({.kind = OperationKind::read}, [&](Operation& done) {
+    writer_.record({.kind = OperationKind::read}, [&](Operation& done) {
       auto reader = router_.session();
       reader.read(options, [&](auto& tx) {
         // The long one holds a lock that replay can want.
@@ -95,13 +77,13 @@ class LoadThread {
     if (write.is_exactly_once) {
       options.deadline = 30s;
     }
-    auto const outcome = record(write, [&](Operation& done) {
+    auto const outcome = writer_.record(write, [&](Operation& done) {
       session.write(options, [&](auto& tx) {
         tx.exec("INSERT INTO entry(id, is_slow_to_commit) VALUES ($1, $2)", pqxx::params{done.id, is_slow});
       });
     });
     if (outcome == Outcome::done && happens(50)) {
-      record({.kind = OperationKind::read, .id = write.id}, [&](Operation& done) {
+      writer_.record({.kind = OperationKind::read, .id = write.id}, [&](Operation& done) {
         session.read([&](auto& tx) {
           auto const answer =
               tx.exec("SELECT inet_server_port(), count(*) FROM entry WHERE id = $1", pqxx::params{done.id});

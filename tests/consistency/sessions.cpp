@@ -145,30 +145,13 @@ class SessionThread {
     issue(session, name);
   }
 
-  template <class Body>
-  void record(Operation operation, Body body) {
-    operation.began = nanoseconds_now();
-    try {
-      body(operation);
-      operation.outcome = Outcome::done;
-    } catch (CommitInDoubt const& error) {
-      operation.outcome = Outcome::in_doubt;
-      operation.message = error.what();
-    } catch (std::exception const& error) {
-      operation.outcome = Outcome::failed;
-      operation.message = error.what();
-    }
-    operation.ended = nanoseconds_now();
-    writer_.write(operation);
-  }
-
   void write(Router& session, std::uint64_t name) {
     Operation operation{.kind = OperationKind::write, .session = name, .id = ++next_id_};
     operation.key = home_ + static_cast<int>(below(keys_a_read));
     operation.is_exactly_once = happens(30);
     bool const is_slow = happens(10);
     WriteOptions const options{.exactly_once = operation.is_exactly_once, .deadline = patience};
-    record(operation, [&](Operation& done) {
+    writer_.record(operation, [&](Operation& done) {
       auto const version = session.write(options, [&](auto& tx) {
         return tx.exec(pqxx::prepped{write_statement}, pqxx::params{done.key, is_slow})
             .one_field()
@@ -203,7 +186,7 @@ class SessionThread {
       }
     }
     options.snapshot = happens(5);
-    record(operation, [&](Operation& done) {
+    writer_.record(operation, [&](Operation& done) {
       if (done.is_lease) {
         auto const lease = session.read(options);
         done.bound = lease.staleness() == Duration::max() ? -1 : std::chrono::nanoseconds{lease.staleness()}.count();
@@ -230,7 +213,7 @@ class SessionThread {
   void issue(Router& session, std::uint64_t name) {
     Operation const operation{.kind = OperationKind::token_issued, .session = name, .id = ++next_id_};
     std::string text;
-    record(operation, [&](Operation&) { text = session.token(); });
+    writer_.record(operation, [&](Operation&) { text = session.token(); });
     if (!text.empty()) {
       exchange_.offer({operation.id, text});
     }
@@ -241,7 +224,7 @@ class SessionThread {
     if (!entry) {
       return;
     }
-    record({.kind = OperationKind::token_observed, .session = name, .id = entry->id}, [&](Operation&) {
+    writer_.record({.kind = OperationKind::token_observed, .session = name, .id = entry->id}, [&](Operation&) {
       auto const verdict = session.observe(entry->text);
       if (verdict != TokenVerdict::accepted && verdict != TokenVerdict::before_failover) {
         throw std::runtime_error{fmt::format("token {}", text_of(verdict))};

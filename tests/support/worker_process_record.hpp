@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
+
+#include "replica_router/errors.hpp"
 
 namespace replica_router::testing {
 
@@ -56,6 +59,25 @@ class OperationWriter {
   explicit OperationWriter(std::filesystem::path const& file);
   /// Throws: std::runtime_error when it cannot be written.
   void write(Operation const& operation);
+
+  /// Does it: `body(operation)` may add to what is written. What it throws is what came of it, and is returned so.
+  template <class Body>
+  Outcome record(Operation operation, Body&& body) {
+    operation.began = nanoseconds_now();
+    try {
+      body(operation);
+      operation.outcome = Outcome::done;
+    } catch (CommitInDoubt const& error) {
+      operation.outcome = Outcome::in_doubt;
+      operation.message = error.what();
+    } catch (std::exception const& error) {
+      operation.outcome = Outcome::failed;
+      operation.message = error.what();
+    }
+    operation.ended = nanoseconds_now();
+    write(operation);
+    return operation.outcome;
+  }
 
  private:
   std::ofstream stream_;

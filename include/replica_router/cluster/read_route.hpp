@@ -109,12 +109,12 @@ class ReadRoute {
       auto* const chosen = ask_policy(candidates_.eligible());
       return chosen != nullptr ? lease(*chosen, Purpose::replica_read) : on_primary(seen, FallbackReason::policy);
     }
-    if (!candidates_.unproven().empty()) {
-      if (!std::exchange(is_verified_, true)) {
-        return verify(ask_policy(candidates_.unproven()));
-      }
+    if (!candidates_.unproven().empty() && !std::exchange(is_verified_, true)) {
+      return verify(ask_policy(candidates_.unproven()));
+    }
+    if (!candidates_.unproven().empty() && request_.now < wait_until_) {
       auto const [node, arrival] = proof_.first_arrival(candidates_.unproven(), wait_until_);
-      if (request_.now < wait_until_ && arrival <= wait_until_) {
+      if (arrival <= wait_until_) {
         proof_.nudge();
         return cluster_->wait_for_change(seen, arrival) ? std::nullopt : verify(node);
       }
