@@ -96,7 +96,7 @@ class MemoryBackend {
   std::uint64_t entropy() const { return real_->entropy(); }
   Address address_of(Endpoint const& endpoint) const { return {endpoint.name == "primary"}; }
   template <class Hopeless>
-  std::unique_ptr<Connection> connect(Address const&, TimePoint, Hopeless&&) const {
+  std::unique_ptr<Connection> connect(Address const&, Access, TimePoint, Hopeless&&) const {
     return std::make_unique<Connection>();
   }
   Prober make_prober() const { return {}; }

@@ -119,10 +119,45 @@ TEST_CASE("a connection is opened when first needed and used again afterwards") 
   rig.give_back(first);
   CHECK(rig.pool.in_flight() == 0);
   CHECK(rig.pool.report().idle == 1);
-  auto& second = rig.acquire(Purpose::write);
+  auto& second = rig.acquire(Purpose::primary_read);
   CHECK(second.connection.get() == connection);
   CHECK(rig.meter.opened == 1);
   rig.give_back(second);
+}
+
+TEST_CASE("a write gets a connection that was opened for writes, and a read one that was opened for reads") {
+  Rig rig{{.max_connections = 2}};
+  auto const lease_once = [&](Purpose purpose) {
+    auto& slot = rig.acquire(purpose);
+    CHECK(slot.access == rr::access_for(purpose));
+    auto const* const connection = slot.connection.get();
+    rig.give_back(slot);
+    return connection;
+  };
+  auto const* const reader = lease_once(Purpose::primary_read);
+  auto const* const writer = lease_once(Purpose::write);
+  CHECK(reader != writer);
+  CHECK(lease_once(Purpose::primary_read) == reader);
+  CHECK(lease_once(Purpose::replica_read) == reader);
+  CHECK(lease_once(Purpose::write) == writer);
+  CHECK(rig.meter.opened == 2);
+}
+
+TEST_CASE("where all room is taken by the other kind, an idle connection is replaced") {
+  Rig rig{{.max_connections = 1}};
+  rig.give_back(rig.acquire(Purpose::write));
+  auto& read = rig.acquire(Purpose::primary_read);
+  CHECK(read.access == rr::Access::read_only);
+  CHECK(rig.meter.opened == 2);
+  std::vector<int> order;
+  std::mutex order_mutex;
+  Caller waiting{rig, Purpose::write, 1, order, order_mutex};
+  REQUIRE(rig.queue_grows_to(1));
+  rig.give_back(read);
+  REQUIRE(comes_to_hold([&] { return waiting.is_served(); }));
+  CHECK(rig.meter.opened == 3);
+  CHECK(rig.meter.open == 1);
+  CHECK(rig.meter.most_open == 1);
 }
 
 TEST_CASE("the deadline is handed on to whoever opens") {

@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <tuple>
+#include <utility>
 
 #include "cluster_options.hpp"
 
@@ -19,9 +21,10 @@ testing::Cluster& shared_cluster() {
   return cluster;
 }
 
-std::unique_ptr<PqxxConnection<>> connection_to(ClusterNode& node) {
+std::unique_ptr<PqxxConnection<>> connection_to(ClusterNode& node, Access access = Access::read_only) {
   PqxxBackend const backend;
-  return backend.connect(backend.address_of(Endpoint{node.conninfo()}), backend.now() + 5s, [] { return false; });
+  return backend.connect(backend.address_of(Endpoint{node.conninfo()}), access, backend.now() + 5s,
+                         [] { return false; });
 }
 
 }  // namespace
@@ -48,13 +51,33 @@ TEST_CASE("a parameter that changed while the connection was idle does not make 
   node.set("TimeZone", std::nullopt);
 }
 
-TEST_CASE("every session is read-only by default, and one that no longer is is not reused") {
-  auto const connection = connection_to(shared_cluster().primary());
-  auto& tx = connection->begin_read(ReadMode::autocommit);
-  CHECK(tx.query_value<std::string>("SHOW transaction_read_only") == "on");
-  tx.exec("SET default_transaction_read_only = off");
-  connection->end();
-  CHECK_FALSE(connection->is_reusable());
+TEST_CASE("a session that no longer has the access it was opened with is not reused") {
+  for (auto const& [access, before, after] :
+       {std::tuple{Access::read_only, "on", "off"}, std::tuple{Access::read_write, "off", "on"}}) {
+    auto const connection = connection_to(shared_cluster().primary(), access);
+    auto& tx = connection->begin_read(ReadMode::autocommit);
+    CHECK(tx.query_value<std::string>("SHOW transaction_read_only") == before);
+    CHECK(connection->is_reusable());
+    tx.exec(std::string{"SET default_transaction_read_only = "} + after);
+    connection->end();
+    CHECK_FALSE(connection->is_reusable());
+  }
+}
+
+TEST_CASE("the access of a session is the router's word, whatever the endpoint and the role say") {
+  auto& node = shared_cluster().primary();
+  node.execute("CREATE ROLE stubborn LOGIN");
+  node.execute("ALTER ROLE stubborn SET default_transaction_read_only = on");
+  PqxxBackend const backend;
+  for (auto const& [access, word] : {std::pair{Access::read_only, "on"}, std::pair{Access::read_write, "off"}}) {
+    auto const connection = backend.connect(
+        backend.address_of(Endpoint{node.conninfo() +
+                                    " user=stubborn options='-c default_transaction_read_only=off -c work_mem=1MB'"}),
+        access, backend.now() + 5s, [] { return false; });
+    auto& tx = connection->begin_read(ReadMode::autocommit);
+    CHECK(tx.query_value<std::string>("SHOW transaction_read_only") == word);
+    CHECK(tx.query_value<std::string>("SHOW work_mem") == "1MB");
+  }
 }
 
 TEST_CASE("a statement blocked on the server returns at once when another thread aborts its connection") {

@@ -3,7 +3,9 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "cluster_options.hpp"
 
@@ -33,6 +35,13 @@ PqxxConnection<> connection_to(ClusterNode& node, std::string const& more = {}) 
   PqxxBackend const backend;
   return PqxxConnection<>{
       connect_until(backend.address_of(Endpoint{node.conninfo() + more}), backend.now() + 5s, [] { return false; })};
+}
+
+/// As the pool opens it for writes.
+std::unique_ptr<PqxxConnection<>> write_connection_to(ClusterNode& node) {
+  PqxxBackend const backend;
+  return backend.connect(backend.address_of(Endpoint{node.conninfo()}), Access::read_write, backend.now() + 5s,
+                         [] { return false; });
 }
 
 }  // namespace
@@ -120,6 +129,35 @@ TEST_CASE("the fence: a standby refuses a write before any statement of the user
   CHECK_THROWS_AS(connection.begin_write({.isolation = Isolation::serializable}, CommitPosition::captured),
                   WriteFenced);
   CHECK(connection.is_reusable());
+
+  auto const for_writes = write_connection_to(shared_cluster().replica(0));
+  CHECK_THROWS_AS(for_writes->begin_write({}, CommitPosition::captured), WriteFenced);
+}
+
+TEST_CASE("BEGIN says READ WRITE where the connection may be to a standby, and nowhere else") {
+  testing::Cluster cluster{{.replicas = 1}};
+  auto& promoted = cluster.replica(0);
+  auto const begins_with = [](ClusterNode& node, PqxxConnection<>& connection) {
+    auto const pid = connection.begin_read(ReadMode::autocommit).query_value<std::string>("SELECT pg_backend_pid()");
+    connection.end();
+    auto& tx = connection.begin_write({}, CommitPosition::captured);
+    auto const begun = node.query("SELECT query FROM pg_stat_activity WHERE pid = " + pid);
+    CHECK(tx.query_value<std::string>("SHOW transaction_read_only") == "off");
+    connection.end();
+    return begun;
+  };
+  auto const of_primary = write_connection_to(cluster.primary());
+  CHECK(begins_with(cluster.primary(), *of_primary) == "BEGIN");
+  auto for_reads = connection_to(cluster.primary());
+  CHECK(begins_with(cluster.primary(), for_reads) == "BEGIN READ WRITE");
+
+  auto const of_standby = write_connection_to(promoted);
+  CHECK_THROWS_AS(of_standby->begin_write({}, CommitPosition::captured), WriteFenced);
+  promoted.promote();
+  eventually("the standby is promoted", 20s, [&] { return promoted.query("SELECT pg_is_in_recovery()") == "f"; });
+  CHECK(begins_with(promoted, *of_standby) == "BEGIN READ WRITE");
+  auto const of_promoted = write_connection_to(promoted);
+  CHECK(begins_with(promoted, *of_promoted) == "BEGIN");
 }
 
 TEST_CASE("a connection lost before COMMIT is no doubt, one lost with COMMIT under way is") {

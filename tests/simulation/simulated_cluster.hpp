@@ -357,7 +357,8 @@ class Backend {
   std::uint64_t entropy() const { return world_->entropy(); }
   Address address_of(Endpoint const& endpoint) const { return {endpoint.name}; }
   template <class Hopeless>
-  std::unique_ptr<Connection> connect(Address const& address, TimePoint deadline, Hopeless&& is_hopeless) const {
+  std::unique_ptr<Connection> connect(Address const& address, Access, TimePoint deadline,
+                                      Hopeless&& is_hopeless) const {
     auto& server = (*world_)[address.name];
     while (server.is_hung) {
       if (now() >= deadline || is_hopeless()) {

@@ -39,7 +39,8 @@ std::optional<Lease<Backend>> try_lease(std::shared_ptr<Cluster<Backend>> const&
       }
       return node.facts.read().health == Health::down;
     };
-    return backend.connect(node.address, std::min(latest, backend.now() + options.connect_timeout), is_hopeless);
+    return backend.connect(node.address, access_for(purpose), std::min(latest, backend.now() + options.connect_timeout),
+                           is_hopeless);
   };
   try {
     auto& slot = node.pool.acquire(purpose, facts.epoch, patience.until, connect);

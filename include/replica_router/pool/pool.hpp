@@ -67,10 +67,11 @@ class Pool {
     // One that was in use a moment ago is taken at its word: looking would cost a system call for every lease.
     bool const is_to_be_checked =
         slot->connection && slot->leased_at - slot->idle_since >= std::chrono::milliseconds{1};
-    if (slot->connection && (slot->epoch < epoch || (is_to_be_checked && !slot->connection->is_usable()))) {
-      std::unique_ptr<Connection> stale;
+    if (slot->connection && (slot->epoch < epoch || slot->access != access_for(purpose) ||
+                             (is_to_be_checked && !slot->connection->is_usable()))) {
+      std::unique_ptr<Connection> unfit;
       std::lock_guard guard{mutex_};  // abort_leased() may look at any moment
-      stale = std::move(slot->connection);
+      unfit = std::move(slot->connection);
     }
     if (!slot->connection) {
       try {

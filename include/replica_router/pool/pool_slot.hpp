@@ -14,6 +14,15 @@ namespace replica_router {
 /// What a lease is for. Reads on the primary leave the connections reserved for writes alone.
 enum class Purpose : std::uint8_t { replica_read, primary_read, write };
 
+/// What transactions on a connection may do unless they say more. It is settled when the connection is opened, so that
+/// no read ever runs on a connection that could write.
+enum class Access : std::uint8_t { read_only, read_write };
+
+/// The kind of connection that serves the purpose.
+constexpr Access access_for(Purpose purpose) {
+  return purpose == Purpose::write ? Access::read_write : Access::read_only;
+}
+
 /// The limits of one node's pool.
 struct PoolLimits {
   std::size_t max_connections = 10;                  ///< open at the same time, at most
@@ -33,6 +42,7 @@ struct PoolSlot {
   std::uint32_t epoch = 0;                  ///< the node's epoch when it was opened
   std::thread::id holder{};                 ///< the thread that leased it
   Purpose purpose = Purpose::replica_read;  ///< what it was leased for
+  Access access = Access::read_only;        ///< what it was opened for
   bool is_leased = true;                    ///< given out, or being opened for somebody
 };
 

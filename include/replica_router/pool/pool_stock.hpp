@@ -39,14 +39,15 @@ class PoolStock {
   }
 
   /// Leases an idle connection to this thread, the one used last first, or room for a new one; nothing when there is
-  /// neither. Idle ones that are of an older epoch or have lived or idled too long go to `spent`.
+  /// neither. Idle ones that are of an older epoch or have lived or idled too long go to `spent`. Where all the room is
+  /// taken by connections of the other kind, one of those is leased, to be replaced.
   Slot* lease(Purpose purpose, std::uint32_t epoch, TimePoint now, std::vector<Slot*>& spent) {
     if (!may_lease(purpose)) {
       return nullptr;
     }
-    while (!idle_.empty() && is_spent(*idle_.back(), epoch, now)) {
-      spent.push_back(idle_.back());
-      idle_.pop_back();
+    for (auto at = idle_for(purpose); at != idle_.end() && is_spent(**at, epoch, now); at = idle_for(purpose)) {
+      spent.push_back(*at);
+      idle_.erase(at);
     }
     return has_room() ? &lease_any(purpose, now, std::this_thread::get_id()) : nullptr;
   }
@@ -54,12 +55,13 @@ class PoolStock {
   /// Leases what is free, of which there must be some, however old it is: whoever gets it checks it first.
   Slot& lease_any(Purpose purpose, TimePoint now, std::thread::id holder) {
     Slot* slot = nullptr;
-    if (!idle_.empty()) {
-      slot = idle_.back();
-      idle_.pop_back();
+    auto at = idle_for(purpose);
+    if (at == idle_.end() && slots_.size() < limits_.max_connections) {
+      slot = slots_.emplace_back(std::make_unique<Slot>()).get();
     } else {
-      slots_.push_back(std::make_unique<Slot>());
-      slot = slots_.back().get();
+      at = at == idle_.end() ? idle_.begin() : at;
+      slot = *at;
+      idle_.erase(at);
     }
     slot->is_leased = true;
     slot->purpose = purpose;
@@ -73,6 +75,7 @@ class PoolStock {
   /// A leased slot has got a new connection.
   void opened(Slot& slot, std::unique_ptr<Connection> connection, std::uint32_t epoch, TimePoint now) {
     slot.connection = std::move(connection);
+    slot.access = access_for(slot.purpose);
     slot.epoch = epoch;
     slot.leased_at = now;
     slot.expires_at = now + jittered(limits_.max_lifetime);
@@ -147,6 +150,17 @@ class PoolStock {
   }
 
  private:
+  /// The idle connection of the right kind that was used last.
+  typename std::vector<Slot*>::iterator idle_for(Purpose purpose) {
+    auto at = idle_.end();
+    while (at != idle_.begin()) {
+      if ((*--at)->access == access_for(purpose)) {
+        return at;
+      }
+    }
+    return idle_.end();
+  }
+
   static bool is_spent(Slot const& slot, std::uint32_t epoch, TimePoint now) {
     return slot.epoch < epoch || now >= slot.expires_at || now - slot.idle_since >= slot.idle_timeout;
   }

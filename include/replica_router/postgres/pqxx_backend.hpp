@@ -14,6 +14,7 @@
 
 #include "replica_router/endpoint.hpp"
 #include "replica_router/failure.hpp"
+#include "replica_router/pool/pool_slot.hpp"
 #include "replica_router/postgres/conninfo.hpp"
 #include "replica_router/postgres/entropy_source.hpp"
 #include "replica_router/postgres/pg_connect.hpp"
@@ -69,8 +70,8 @@ class PqxxBackend {
   /// Uniformly random bits.
   std::uint64_t entropy() const { return entropy_.draw(); }
 
-  /// How the endpoint is connected to: every session read-only by default, so that a write in a read is the same clear
-  /// error on every node, the primary too; `BEGIN READ WRITE` lifts it for a write.
+  /// How the endpoint is connected to: read-only by default, so that a write in a read is the same clear error on every
+  /// node, the primary too.
   template <class Made = Address>
   Made address_of(Endpoint const& endpoint) const {
     auto address = Made::parse(endpoint.conninfo);
@@ -83,8 +84,11 @@ class PqxxBackend {
 
   /// Opens a connection by `deadline`, or gives up soon after `is_hopeless()`. Throws: `ConnectFailure`.
   template <class Hopeless, class Made = Connection>
-  std::unique_ptr<Made> connect(Address const& address, TimePoint deadline, Hopeless&& is_hopeless) const {
-    return std::make_unique<Made>(connect_until(address, deadline, is_hopeless));
+  std::unique_ptr<Made> connect(Address address, Access access, TimePoint deadline, Hopeless&& is_hopeless) const {
+    if (access == Access::read_write) {
+      address.add_server_setting("default_transaction_read_only", "off");  // the later setting counts
+    }
+    return std::make_unique<Made>(connect_until(address, deadline, is_hopeless), access);
   }
 
   /// The prober of a new monitor.

@@ -26,15 +26,6 @@ class CustomTransaction : public pqxx::dbtransaction {
   explicit CustomTransaction(pqxx::connection& connection) : pqxx::dbtransaction{connection} { register_transaction(); }
   ~CustomTransaction() override = default;
 
-  /// Runs a statement outside libpqxx's bookkeeping, throwing libpqxx's errors.
-  pqxx::result run(std::string_view sql) {
-#if PQXX_VERSION_MAJOR >= 8
-    return direct_exec(sql, pqxx::sl::current());
-#else
-    return direct_exec(sql);
-#endif
-  }
-
   /// Rolls back unless committed; the most derived destructor has to call it.
   void end() noexcept { close(); }
 
@@ -49,8 +40,8 @@ class CustomTransaction : public pqxx::dbtransaction {
 #endif
 };
 
-/// Throws the libpqxx exception that an error at `COMMIT` stands for, as libpqxx itself would have done.
-[[noreturn]] inline void throw_as_pqxx(PGresult const* failed, std::string const& sql) {
+/// Throws the libpqxx exception that an error at `BEGIN` or `COMMIT` stands for, as libpqxx itself would have done.
+[[noreturn]] inline void throw_as_pqxx(PGresult const* failed, char const* sql) {
   char const* const field = PQresultErrorField(failed, PG_DIAG_SQLSTATE);
   std::string const sqlstate{field == nullptr ? "" : field};
   std::string const message{PQresultErrorMessage(failed)};

@@ -16,6 +16,7 @@
 
 #include "replica_router/causality/lsn.hpp"
 #include "replica_router/causality/settlement.hpp"
+#include "replica_router/pool/pool_slot.hpp"
 #include "replica_router/postgres/pg_connect.hpp"
 #include "replica_router/postgres/pqxx_compatibility.hpp"
 #include "replica_router/postgres/write_transaction.hpp"
@@ -32,8 +33,10 @@ template <class Autocommit = pqxx::nontransaction,
 class PqxxConnection {
  public:
   template <class Connection = PgConnection>
-  explicit PqxxConnection(std::type_identity_t<Connection> connection)
+  explicit PqxxConnection(std::type_identity_t<Connection> connection, Access access = Access::read_only)
       : raw_{connection.get()},
+        access_{access},
+        fence_{is_reported("in_hot_standby", "off") && access == Access::read_write ? Fence::connection : Fence::begin},
         // A duplicate of our own: libpq may close its descriptor at any moment, and the number is reused at once.
         abort_descriptor_{dup(PQsocket(raw_))},
         pqxx_{pqxx::connection::seize_raw_connection(connection.release())} {}
@@ -70,14 +73,14 @@ class PqxxConnection {
     return false;
   }
 
-  /// Whether the connection, back from a lease, is as it was: alive, outside any transaction, read-only by default.
+  /// Whether the connection, back from a lease, is as it was: alive, outside any transaction, with the access by
+  /// default that it was opened with.
   bool is_reusable() const noexcept {
     if (PQstatus(raw_) != CONNECTION_OK || PQtransactionStatus(raw_) != PQTRANS_IDLE) {
       return false;
     }
     // Reported by PostgreSQL 14 and later; a server that does not report it cannot be asked without a round trip.
-    char const* const read_only = PQparameterStatus(raw_, "default_transaction_read_only");
-    return read_only == nullptr || std::string_view{read_only} == "on";
+    return !is_reported("default_transaction_read_only", access_ == Access::read_only ? "off" : "on");
   }
 
   /// Whether libpq knows by now that the connection is gone.
@@ -93,7 +96,7 @@ class PqxxConnection {
 
   /// Opens a transaction on the primary.
   Write& begin_write(WriteOptions const& options, CommitPosition position) {
-    return write_.emplace(pqxx_, raw_, options, position, knows_position_);
+    return write_.emplace(pqxx_, raw_, options, fence_, position, knows_position_);
   }
 
   /// The transaction on the primary, if one was begun.
@@ -140,12 +143,20 @@ class PqxxConnection {
   }
 
  private:
+  /// Whether the server has reported that value of the setting.
+  bool is_reported(char const* name, std::string_view value) const noexcept {
+    char const* const reported = PQparameterStatus(raw_, name);
+    return reported != nullptr && reported == value;
+  }
+
   std::string value_of(std::string const& sql) {
     pqxx::nontransaction tx{pqxx_};
     return tx.exec(sql).at(0).at(0).c_str();
   }
 
   PGconn* raw_;
+  Access access_;
+  Fence fence_;
   int abort_descriptor_;
   pqxx::connection pqxx_;
   std::size_t prepared_ = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,19 +18,24 @@
 
 namespace replica_router {
 
-/// A transaction on the primary. `BEGIN … READ WRITE` is its fence: a standby refuses it before any statement of the
-/// user's has run, and it lifts the read-only default that all pooled connections carry.
+/// What keeps a write off a standby before any statement of the user's has run.
+enum class Fence : std::uint8_t {
+  begin,       ///< `BEGIN READ WRITE`, which a standby refuses
+  connection,  ///< the server said that it is no standby; it cannot become one without closing the connection
+};
+
+/// A transaction on the primary.
 ///
 /// Thread safety: none, like every libpqxx transaction. Lifetime: must end before its connection.
 template <class Result = PgResult>
 class WriteTransaction final : public CustomTransaction {
  public:
   /// `knows_position` is the connection's: whether it has the prepared statement that asks for the position.
-  WriteTransaction(pqxx::connection& connection, PGconn* raw, WriteOptions const& options, CommitPosition position,
-                   bool& knows_position)
+  WriteTransaction(pqxx::connection& connection, PGconn* raw, WriteOptions const& options, Fence fence,
+                   CommitPosition position, bool& knows_position)
       : CustomTransaction{connection}, raw_{raw}, position_{position}, knows_position_{knows_position} {
     try {
-      begin(options);
+      begin(options, fence);
     } catch (pqxx::sql_error const& error) {
       end();
       std::string_view const sqlstate{error.sqlstate()};
@@ -55,7 +61,7 @@ class WriteTransaction final : public CustomTransaction {
   TransactionMark mark() const { return mark_; }
 
  private:
-  void begin(WriteOptions const& options) {
+  void begin(WriteOptions const& options, Fence fence) {
     std::string sql{"BEGIN"};
     switch (options.isolation) {
       case Isolation::server_default: break;
@@ -63,14 +69,30 @@ class WriteTransaction final : public CustomTransaction {
       case Isolation::repeatable_read: sql += " ISOLATION LEVEL REPEATABLE READ"; break;
       case Isolation::serializable: sql += " ISOLATION LEVEL SERIALIZABLE"; break;
     }
-    sql += " READ WRITE";
+    if (fence == Fence::begin) {
+      sql += " READ WRITE";
+    }
     if (options.exactly_once) {
       sql += "; SELECT pg_current_xact_id()::text, pg_current_wal_flush_lsn()";
-      auto const row = run(sql).at(0);
-      mark_ = {row.at(0).template as<std::uint64_t>(), Lsn::parse(row.at(1).c_str()).value_or(Lsn{})};
-    } else {
-      run(sql);
     }
+    auto const begun = run(sql.c_str());
+    if (options.exactly_once) {
+      mark_ = {std::strtoull(PQgetvalue(begun.get(), 0, 0), nullptr, 10),
+               Lsn::parse(PQgetvalue(begun.get(), 0, 1)).value_or(Lsn{})};
+    }
+  }
+
+  /// Runs a statement of our own outside libpqxx's bookkeeping. Throws: as libpqxx does.
+  Result run(char const* sql) {
+    Result result{PQexec(raw_, sql)};
+    auto const outcome = PQresultStatus(result.get());
+    if (outcome != PGRES_COMMAND_OK && outcome != PGRES_TUPLES_OK) {
+      if (PQstatus(raw_) != CONNECTION_OK) {
+        throw pqxx::broken_connection{"connection to the primary lost: " + message_of(raw_)};
+      }
+      throw_as_pqxx(result.get(), sql);
+    }
+    return result;
   }
 
   void send_commit() override {
@@ -90,17 +112,17 @@ class WriteTransaction final : public CustomTransaction {
       case PQTRANS_UNKNOWN:
         throw pqxx::broken_connection{"connection to the primary lost before COMMIT was sent: nothing was committed"};
     }
-    std::string sql{"COMMIT"};
+    char const* sql = "COMMIT";
     if (position_ == CommitPosition::captured) {
       // Prepared by the first commit, so that the server need not plan it each time: a third of what it would cost.
-      sql += knows_position_ ? "; EXECUTE replica_router_position"
-                             : "; PREPARE replica_router_position AS SELECT pg_current_wal_insert_lsn(); "
-                               "EXECUTE replica_router_position";
+      sql = knows_position_ ? "COMMIT; EXECUTE replica_router_position"
+                            : "COMMIT; PREPARE replica_router_position AS SELECT pg_current_wal_insert_lsn(); "
+                              "EXECUTE replica_router_position";
     }
     Result failed;
     bool is_answered = false;
     bool is_rolled_back = false;
-    if (PQsendQuery(raw_, sql.c_str()) == 1) {
+    if (PQsendQuery(raw_, sql) == 1) {
       // All results are read to the end: an error in a later one does not undo the first.
       while (Result result{PQgetResult(raw_)}) {
         auto const outcome = PQresultStatus(result.get());
