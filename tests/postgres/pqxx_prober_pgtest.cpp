@@ -150,6 +150,42 @@ TEST_CASE("what the server refuses to tell is unknown, and the rest is told") {
       "pg_current_wal_flush_lsn() TO PUBLIC");
 }
 
+TEST_CASE("the question is planned once a connection") {
+  auto& primary = shared_cluster().primary();
+  auto const conninfo = ConnInfo::parse(primary.conninfo() + " application_name=planned_once");
+  PqxxProber<> prober;
+  ask(prober, 0, conninfo);
+  auto const first = next_event(prober, 0).answer;
+  ask(prober, 0, conninfo);
+  auto const second = next_event(prober, 0).answer;
+  CHECK(primary.query("SELECT query FROM pg_stat_activity WHERE application_name = 'planned_once'") ==
+        "EXECUTE replica_router_probe_0");
+  CHECK(first.position > Lsn{});
+  CHECK(second.position >= first.position);
+  CHECK(second.timeline == 1);
+}
+
+TEST_CASE("where prepared statements do not last, as behind a proxy, the question is asked plainly") {
+  auto const raw = connect_until(ConnInfo::parse(shared_cluster().primary().conninfo()), TimePoint::clock::now() + 5s,
+                                 [] { return false; });
+  auto const answer_to = [&](std::string const& sql) { return PgResult{PQexec(raw.get(), sql.c_str())}; };
+  ProbeQuestion question;
+  auto const first = question.sql();
+  REQUIRE(PQresultStatus(answer_to(first).get()) == PGRES_TUPLES_OK);
+
+  SECTION("it is gone") {
+    static_cast<void>(question.answered(answer_to("DEALLOCATE ALL; " + first).get()));
+    answer_to("DEALLOCATE ALL");
+  }
+  SECTION("it is there already") {}
+  auto const error = answer_to(question.sql());
+  REQUIRE(PQresultStatus(error.get()) == PGRES_FATAL_ERROR);
+  CHECK(question.falls_back(error.get()));
+  CHECK(question.sql() == probe_questions[0]);
+  CHECK(question.answered(answer_to(question.sql()).get()).timeline == 1);
+  CHECK(question.sql() == probe_questions[0]);
+}
+
 TEST_CASE("a wait is ended from another thread") {
   PqxxProber<> prober;
   auto const before = TimePoint::clock::now();

@@ -124,8 +124,8 @@ class NodeProbe {
   void send() {
     sent_at_ = TimePoint::clock::now();
     bool const is_identifying = phase_ == Phase::identifying;
-    char const* const sql = is_identifying ? identity_question : question_.sql();
-    if (PQsendQuery(connection_.get(), sql) != 1) {
+    auto const sql = is_identifying ? std::string{identity_question} : question_.sql();
+    if (PQsendQuery(connection_.get(), sql.c_str()) != 1) {
       lose();
       return;
     }
