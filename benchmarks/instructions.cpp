@@ -31,8 +31,8 @@ constexpr char const* update = "UPDATE item SET touched = touched + 1 WHERE id =
 /// What runs under callgrind: so many reads or writes, in one thread.
 void run_workload(std::string const& workload, int count, std::string const& primary, std::string const& replica) {
   Keys keys;
+  bool const is_read = workload.ends_with("-read");
   if (workload.starts_with("libpqxx")) {
-    bool const is_read = workload == "libpqxx-read";
     pqxx::connection held{is_read ? replica : primary};
     held.prepare("statement", is_read ? statement : update);
     for (int i = 0; i < count; ++i) {
@@ -48,10 +48,10 @@ void run_workload(std::string const& workload, int count, std::string const& pri
     return;
   }
   ReplicaRouter db{{.primary = primary, .replicas = {replica}}};
-  db.prepare("statement", workload == "router-read" ? statement : update);
+  db.prepare("statement", is_read ? statement : update);
   wait_until_all_serve(db);
   for (int i = 0; i < count; ++i) {
-    if (workload == "router-read") {
+    if (is_read) {
       db.read()->exec(pqxx::prepped{"statement"}, pqxx::params{keys.next()});
     } else {
       db.write([&](auto& tx) { tx.exec(pqxx::prepped{"statement"}, pqxx::params{keys.next()}); });

@@ -43,8 +43,13 @@ class ReadLease {
  public:
   using Transaction = typename Backend::ReadTransaction;
 
-  ReadLease(Lease<Backend> lease, Transaction& transaction, std::shared_ptr<CausalScope> scope, Duration staleness)
-      : lease_{std::move(lease)}, transaction_{&transaction}, scope_{std::move(scope)}, staleness_{staleness} {}
+  ReadLease(Lease<Backend>&& lease, Transaction& transaction, std::shared_ptr<Cluster<Backend>> cluster,
+            std::shared_ptr<CausalScope> scope)
+      : cluster_{std::move(cluster)},
+        lease_{std::move(lease)},
+        transaction_{&transaction},
+        scope_{std::move(scope)},
+        staleness_{staleness_of(lease_.facts(), lease_.leased_at())} {}
   ReadLease(ReadLease&&) noexcept = default;
   ReadLease& operator=(ReadLease&& other) noexcept {
     if (this != &other) {
@@ -53,6 +58,7 @@ class ReadLease {
       transaction_ = other.transaction_;
       scope_ = std::move(other.scope_);
       staleness_ = other.staleness_;
+      cluster_ = std::move(other.cluster_);
     }
     return *this;
   }
@@ -87,6 +93,7 @@ class ReadLease {
   }
 
  private:
+  std::shared_ptr<Cluster<Backend>> cluster_;  // before the lease, which needs it to the end
   Lease<Backend> lease_;
   Transaction* transaction_;
   std::shared_ptr<CausalScope> scope_;  // only where the read is part of a monotonic sequence

@@ -68,16 +68,15 @@ class ReplicaRouter {
     auto const options = options_for(given);
     auto route = route_for(options);
     for (;;) {
-      auto lease = route.take();
+      auto& lease = route.take();
       ReadTransaction* transaction = nullptr;
       try {
         transaction = &begin_read(lease, options);
       } catch (...) {
-        route.run_elsewhere_or_rethrow(lease);
+        route.run_elsewhere_or_rethrow();
         continue;
       }
-      auto const staleness = staleness_of(lease.facts(), lease.leased_at());
-      return {std::move(lease), *transaction, scope_to_note(session_, route), staleness};
+      return {std::move(lease), *transaction, cluster(), scope_to_note(session_, route)};
     }
   }
 
@@ -96,16 +95,17 @@ class ReplicaRouter {
     requires std::invocable<Function&, ReadTransaction&>
   std::invoke_result_t<Function&, ReadTransaction&> read(ReadOptions const& given, Function&& fn) {
     auto const options = options_for(given);
-    auto const session = session_;  // stays, as what the route holds, should this router be destroyed while `fn` runs
+    auto const shared = shared_;  // they stay should this router be destroyed while `fn` runs
+    auto const session = session_;
     auto route = route_for(options);
     for (;;) {
-      auto lease = route.take();
+      auto& lease = route.take();
       try {
         auto& transaction = begin_read(lease, options);
         ReadNote const note{scope_to_note(session, route), lease.node().id, lease.facts().epoch, lease.backend()};
         return fn(transaction);
       } catch (...) {
-        route.run_elsewhere_or_rethrow(lease);
+        route.run_elsewhere_or_rethrow();
       }
     }
   }
@@ -116,7 +116,7 @@ class ReplicaRouter {
   /// `PoolTimeout`.
   [[nodiscard]] WriteLease<Backend> write(WriteOptions const& options = {}) {
     validate(options);
-    WriteRoute<Backend> route{cluster(), backend(), options, shared_->commit_position()};
+    WriteRoute<Backend> route{shared_->cluster, backend(), options, shared_->commit_position()};
     return WriteLease<Backend>{route.take(), [shared = shared_, session = session_](auto const& lease, auto lsn) {
                                  shared->committed(session->scope, lease, lsn);
                                }};
@@ -141,7 +141,7 @@ class ReplicaRouter {
     validate(options);
     auto const shared = shared_;
     auto const session = session_;
-    WriteRoute<Backend> route{cluster(), backend(), options, shared_->commit_position()};
+    WriteRoute<Backend> route{shared->cluster, backend(), options, shared->commit_position()};
     for (int attempt = 1;; ++attempt) {
       auto lease = route.take();
       auto& transaction = *lease.connection().write();
@@ -190,16 +190,16 @@ class ReplicaRouter {
   /// written nothing. Where the commit's position was not captured, waits for the next sample of the primary.
   /// Throws: `NoPrimaryAvailable` when no sample came within `probe_timeout`.
   [[nodiscard]] std::string token() const {
-    return TokenDesk{*cluster(), backend()}.issue(session_->scope.state().last_commit);
+    return TokenDesk{shared_->cluster, backend()}.issue(session_->scope.state().last_commit);
   }
 
   /// Takes a token in: from now on this session sees what the token's session had written. The text is not trusted:
   /// whatever is wrong with it is told and ignored. Waits, at most `probe_timeout`, only where the token is newer than
   /// everything known of the primary. Throws: nothing of its own.
   TokenVerdict observe(std::string_view token) {
-    auto const [verdict, position] = TokenDesk{*cluster(), backend()}.judge(token);
+    auto const [verdict, position] = TokenDesk{shared_->cluster, backend()}.judge(token);
     if (position) {
-      session_->scope.must_see(*position, cluster()->facts());
+      session_->scope.must_see(*position, shared_->cluster.facts());
     }
     return verdict;
   }
@@ -207,12 +207,12 @@ class ReplicaRouter {
   /// Registers a prepared statement: every connection of every node knows it, present and future.
   /// Throws: `ConfigError` when the name stands for another statement already. A statement that the server refuses
   /// shows as the server's error at the first read or write after.
-  void prepare(std::string const& name, std::string const& sql) { cluster()->statements().add(name, sql); }
+  void prepare(std::string const& name, std::string const& sql) { shared_->cluster.statements().add(name, sql); }
 
   /// Takes a replica in at run time. Throws: `ConfigError` as the constructor does.
   void add_replica(Endpoint endpoint) {
     Options all;
-    for (auto const* node : cluster()->nodes()) {
+    for (auto const* node : shared_->cluster.nodes()) {
       if (node != nullptr && node->hint == RoleHint::primary) {
         all.primary = node->endpoint;
       } else if (node != nullptr) {
@@ -220,26 +220,26 @@ class ReplicaRouter {
       }
     }
     all.replicas.push_back(std::move(endpoint));
-    cluster()->add(validated(std::move(all)).replicas.back(), RoleHint::replica);
+    shared_->cluster.add(validated(std::move(all)).replicas.back(), RoleHint::replica);
   }
 
   /// Lets a node go, by name: no read is placed on it any more; leases that are out end in peace, and then its
   /// connections are closed. Throws: `ConfigError` when there is none of that name.
-  void remove_replica(std::string_view name) { cluster()->remove(name); }
+  void remove_replica(std::string_view name) { shared_->cluster.remove(name); }
 
   /// Waits until every node has been heard of, be it up or down, so that the first reads are spread over all replicas
   /// that live. Nothing needs it: reads and writes work from the first moment. False when `timeout` passed first.
   bool wait_until_ready(std::chrono::milliseconds timeout) const {
     auto const deadline = backend().now() + timeout;
     for (;;) {
-      auto const seen = cluster()->changes();
-      bool const is_ready = std::ranges::none_of(cluster()->nodes(), [](auto const* node) {
+      auto const seen = shared_->cluster.changes();
+      bool const is_ready = std::ranges::none_of(shared_->cluster.nodes(), [](auto const* node) {
         return node != nullptr && node->facts.read().health == Health::unknown;
       });
       if (is_ready || backend().now() >= deadline) {
         return is_ready;
       }
-      cluster()->wait_for_change(seen, deadline);
+      shared_->cluster.wait_for_change(seen, deadline);
     }
   }
 
@@ -269,7 +269,7 @@ class ReplicaRouter {
   }
 
   ReadRoute<Policy, Backend> route_for(ReadOptions const& options) const {
-    return {cluster(), backend(), shared_->policy, session_->scope.state(), options};
+    return {shared_->cluster, backend(), shared_->policy, session_->scope.state(), options};
   }
 
   static ReadTransaction& begin_read(Lease<Backend>& lease, ReadOptions const& options) {

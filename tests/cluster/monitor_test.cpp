@@ -61,7 +61,7 @@ struct Rig {
   rr::NodeFacts facts(NodeId id) const { return node(id).facts.read(); }
   rr::Node<ScriptedBackend>& node(NodeId id) const { return *cluster.nodes()[id]; }
   rr::Pool<ScriptedBackend>::Slot& lease(NodeId id) {
-    return node(id).pool.acquire(Purpose::write, facts(id).epoch, script.now + 1s,
+    return node(id).pool.acquire(Purpose::write, facts(id).epoch, script.now, script.now + 1s,
                                  [&](TimePoint) { return std::make_unique<ScriptedConnection>(script); });
   }
   void give_back(NodeId id, rr::Pool<ScriptedBackend>::Slot& slot) {

@@ -47,7 +47,7 @@ struct Rig {
 
   std::unique_ptr<PooledConnection> open() { return std::make_unique<PooledConnection>(meter); }
   Pool::Slot& acquire(Purpose purpose, Duration patience = 30s, std::uint32_t epoch = 1) {
-    return pool.acquire(purpose, epoch, backend.now() + patience, [&](TimePoint) { return open(); });
+    return pool.acquire(purpose, epoch, backend.now(), backend.now() + patience, [&](TimePoint) { return open(); });
   }
   void give_back(Pool::Slot& slot, bool is_reusable = true, std::uint32_t epoch = 1) {
     pool.give_back(slot, is_reusable, epoch);
@@ -164,7 +164,7 @@ TEST_CASE("the deadline is handed on to whoever opens") {
   Rig rig;
   auto const deadline = rig.backend.now() + 7s;
   TimePoint seen;
-  auto& slot = rig.pool.acquire(Purpose::write, 1, deadline, [&](TimePoint until) {
+  auto& slot = rig.pool.acquire(Purpose::write, 1, rig.backend.now(), deadline, [&](TimePoint until) {
     seen = until;
     return rig.open();
   });
@@ -506,10 +506,11 @@ TEST_CASE("an opening that fails gives its place to the next waiter") {
   std::string told;
   std::thread opener{[&] {
     try {
-      rig.pool.acquire(Purpose::write, 1, rig.backend.now() + 30s, [&](TimePoint) -> std::unique_ptr<PooledConnection> {
-        may_fail.wait(false);
-        throw std::runtime_error{"refused"};
-      });
+      rig.pool.acquire(Purpose::write, 1, rig.backend.now(), rig.backend.now() + 30s,
+                       [&](TimePoint) -> std::unique_ptr<PooledConnection> {
+                         may_fail.wait(false);
+                         throw std::runtime_error{"refused"};
+                       });
     } catch (std::runtime_error const& error) {
       told = error.what();
     }
@@ -535,7 +536,7 @@ TEST_CASE("an opening that fails counts for nothing afterwards") {
   Rig rig{{1, 0}};
   for (auto const purpose : {Purpose::primary_read, Purpose::write, Purpose::replica_read}) {
     CHECK_THROWS_AS(
-        rig.pool.acquire(purpose, 1, rig.backend.now() + 1s,
+        rig.pool.acquire(purpose, 1, rig.backend.now(), rig.backend.now() + 1s,
                          [](TimePoint) -> std::unique_ptr<PooledConnection> { throw std::runtime_error{"refused"}; }),
         std::runtime_error);
     auto const report = rig.pool.report();
@@ -568,7 +569,7 @@ TEST_CASE("when the node is proven dead its leases are aborted, its waiters sent
 
 TEST_CASE("a connection that is still being opened when its node is proven dead is not given out") {
   Rig rig{{2}};
-  CHECK_THROWS_AS(rig.pool.acquire(Purpose::write, 1, rig.backend.now() + 30s,
+  CHECK_THROWS_AS(rig.pool.acquire(Purpose::write, 1, rig.backend.now(), rig.backend.now() + 30s,
                                    [&](TimePoint) {
                                      rig.pool.abort_leased();
                                      return rig.open();
@@ -646,7 +647,7 @@ TEST_CASE("no lock is held while a connection is opened or closed") {
     looked += rig.pool.report().open == 1 ? 1 : 0;
     return rig.open();
   };
-  auto& slot = rig.pool.acquire(Purpose::write, 1, rig.backend.now() + 1s, look_and_open);
+  auto& slot = rig.pool.acquire(Purpose::write, 1, rig.backend.now(), rig.backend.now() + 1s, look_and_open);
   CHECK(looked == 1);
   rig.give_back(slot, false);
   CHECK(looked == 2);
@@ -689,7 +690,7 @@ TEST_CASE("two hundred threads share five connections: all are served or told, n
           Duration const patience = roll(10) == 0 ? Duration{1us} : Duration{60s};
           bool const fails = roll(20) == 0;
           try {
-            auto& slot = rig.pool.acquire(purpose, 1, rig.backend.now() + patience, [&](TimePoint) {
+            auto& slot = rig.pool.acquire(purpose, 1, rig.backend.now(), rig.backend.now() + patience, [&](TimePoint) {
               if (fails) {
                 throw std::runtime_error{"refused"};
               }

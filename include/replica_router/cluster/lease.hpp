@@ -1,7 +1,6 @@
 // Who gives the connection back? A leased connection of one node, returned when it goes out of scope.
 #pragma once
 
-#include <memory>
 #include <utility>
 
 #include "replica_router/cluster/cluster.hpp"
@@ -10,7 +9,7 @@ namespace replica_router {
 
 /// A leased connection. What its return tells of the node becomes evidence.
 ///
-/// Thread safety: none; a lease belongs to one thread at a time. Lifetime: keeps the cluster alive.
+/// Thread safety: none; a lease belongs to one thread at a time. Lifetime: must end before the cluster.
 template <class Backend>
 class Lease {
  public:
@@ -18,17 +17,17 @@ class Lease {
   using NodeType = Node<Backend>;
   using Slot = typename Pool<Backend>::Slot;
 
-  Lease(std::shared_ptr<Cluster<Backend>> cluster, NodeType& node, Slot& slot, NodeFacts const& facts)
-      : cluster_{std::move(cluster)}, node_{&node}, slot_{&slot}, facts_{facts} {}
+  Lease(Cluster<Backend>& cluster, NodeType& node, Slot& slot, NodeFacts const& facts)
+      : cluster_{&cluster}, node_{&node}, slot_{&slot}, facts_{facts} {}
   Lease(Lease&& other) noexcept
-      : cluster_{std::move(other.cluster_)},
+      : cluster_{other.cluster_},
         node_{other.node_},
         slot_{std::exchange(other.slot_, nullptr)},
         facts_{other.facts_} {}
   Lease& operator=(Lease&& other) noexcept {
     if (this != &other) {
       give_back();
-      cluster_ = std::move(other.cluster_);
+      cluster_ = other.cluster_;
       node_ = other.node_;
       slot_ = std::exchange(other.slot_, nullptr);
       facts_ = other.facts_;
@@ -63,11 +62,10 @@ class Lease {
       cluster_->suspect(node_->id);
     }
     node_->pool.give_back(*std::exchange(slot_, nullptr), is_reusable, node_->facts.read().epoch);
-    cluster_.reset();
   }
 
  private:
-  std::shared_ptr<Cluster<Backend>> cluster_;
+  Cluster<Backend>* cluster_;
   NodeType* node_;
   Slot* slot_;
   NodeFacts facts_;

@@ -2,40 +2,37 @@
 #pragma once
 
 #include <algorithm>
-#include <memory>
-#include <optional>
 #include <string>
 
 #include "replica_router/cluster/cluster.hpp"
-#include "replica_router/cluster/lease.hpp"
 #include "replica_router/errors.hpp"
 #include "replica_router/observe/explanation.hpp"
 #include "replica_router/pool/begin_failure.hpp"
 
 namespace replica_router {
 
-/// The time that a caller has: since when it has waited, and until when it may.
+/// The time that a caller has: since when it has waited, what time it is now, and until when it may wait.
 struct Patience {
   TimePoint since = never;
+  TimePoint now = never;
   TimePoint until = never;
 };
 
-/// Leases a connection of one node; nothing when the node turned out to be unable, which is put into `last_failure` and
-/// becomes a reason to probe it. One that takes longer to connect than a probe may is probed meanwhile, over a new
-/// connection: so it is found to be down, and this caller set free, well before `connect_timeout`.
-/// Throws: `PoolTimeout`, naming the node, when all its connections stayed out.
+/// Leases a connection of one node, of which `facts` are known; nothing when the node turned out to be unable, which is
+/// put into `last_failure` and becomes a reason to probe it. One that takes longer to connect than a probe may is
+/// probed meanwhile, over a new connection: so it is found to be down, and this caller set free, well before
+/// `connect_timeout`. Throws: `PoolTimeout`, naming the node, when all its connections stayed out.
 template <class Backend>
-std::optional<Lease<Backend>> try_lease(std::shared_ptr<Cluster<Backend>> const& cluster, Node<Backend>& node,
+typename Pool<Backend>::Slot* try_lease(Cluster<Backend>& cluster, Node<Backend>& node, NodeFacts const& facts,
                                         Purpose purpose, Patience patience, std::string& last_failure) {
-  auto const facts = node.facts.read();
-  auto const& backend = cluster->backend();
-  auto const& options = cluster->options();
+  auto const& backend = cluster.backend();
+  auto const& options = cluster.options();
   auto const connect = [&](TimePoint latest) {
     auto doubtful_at = backend.now() + options.probe_timeout;
     auto const is_hopeless = [&] {
       if (backend.now() >= doubtful_at) {
         doubtful_at = TimePoint::max();
-        cluster->suspect(node.id, Suspicion::no_new_connection);
+        cluster.suspect(node.id, Suspicion::no_new_connection);
       }
       return node.facts.read().health == Health::down;
     };
@@ -43,15 +40,14 @@ std::optional<Lease<Backend>> try_lease(std::shared_ptr<Cluster<Backend>> const&
                            is_hopeless);
   };
   try {
-    auto& slot = node.pool.acquire(purpose, facts.epoch, patience.until, connect);
-    return Lease<Backend>{cluster, node, slot, facts};
+    return &node.pool.acquire(purpose, facts.epoch, patience.now, patience.until, connect);
   } catch (ConnectFailure const& failure) {
     node.counters.refused.fetch_add(1, std::memory_order_relaxed);
     last_failure = node.endpoint.name + ": " + failure.what();
     if (failure.kind() == ProbeFailure::late) {
-      cluster->suspect(node.id, Suspicion::no_new_connection);
+      cluster.suspect(node.id, Suspicion::no_new_connection);
     } else if (failure.kind() != ProbeFailure::too_many_connections) {
-      cluster->suspect(node.id);
+      cluster.suspect(node.id);
     }
   } catch (PoolInterrupted const& interrupted) {
     last_failure = node.endpoint.name + ": " + interrupted.what();
@@ -59,7 +55,7 @@ std::optional<Lease<Backend>> try_lease(std::shared_ptr<Cluster<Backend>> const&
     throw PoolTimeout{"no connection to " + node.endpoint.name + " became free within " +
                       readable(patience.until - patience.since) + ": " + timeout.what()};
   }
-  return std::nullopt;
+  return nullptr;
 }
 
 }  // namespace replica_router

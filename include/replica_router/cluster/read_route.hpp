@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -33,38 +32,41 @@ class ReadRoute {
  public:
   using NodeType = Node<Backend>;
 
-  ReadRoute(std::shared_ptr<Cluster<Backend>> cluster, Backend const& backend, Policy& policy,
-            CausalState const& session, ReadOptions const& read)
-      : cluster_{std::move(cluster)}, backend_{backend}, policy_{policy}, options_{cluster_->options()} {
+  ReadRoute(Cluster<Backend>& cluster, Backend const& backend, Policy& policy, CausalState const& session,
+            ReadOptions const& read)
+      : cluster_{cluster}, backend_{backend}, policy_{policy}, options_{cluster_.options()} {
     request_.now = backend_.now();
     request_.last_commit = session.last_commit;
     request_.zone = options_.zone;
     contract_ = contract_for(read, options_, contract_of(policy_, request_), session, request_.now);
+    began_at_ = request_.now;
     deadline_ = request_.now + (read.deadline ? *read.deadline : options_.acquire_timeout);
     wait_until_ = request_.now + contract_.wait_up_to;
-    cluster_->demand(request_.now);
+    cluster_.demand(request_.now);
   }
 
   ReadRoute(ReadRoute const&) = delete;
   ReadRoute& operator=(ReadRoute const&) = delete;
   ~ReadRoute() = default;
 
-  /// Leases a connection of the node that the read goes to now.
+  /// Leases a connection of the node that the read goes to now; the route keeps the lease.
   ///
   /// Throws: `FreshnessUnmet`, `NoReplicaAvailable`, `NoPrimaryAvailable` when no node may or can serve it in time;
   /// `PoolTimeout`; the server's error where a registered statement cannot be prepared on the primary.
-  Lease<Backend> take() {
-    for (;;) {
-      auto const seen = cluster_->changes();
-      if (auto lease = attempt(seen)) {
-        cluster_->log().route(Operation::read, lease->node(), lease->facts());
-        return std::move(*lease);
-      }
+  Lease<Backend>& take() {
+    while (!attempt(cluster_.changes())) {
+      lease_.reset();
     }
+    cluster_.log().route(Operation::read, lease_->node(), lease_->facts());
+    return *lease_;
   }
 
+  /// The lease that was taken.
+  Lease<Backend>& lease() { return *lease_; }
+
   /// In a `catch` block: returns when the read is to be placed anew, rethrows when the error is the caller's.
-  void run_elsewhere_or_rethrow(Lease<Backend>& lease) {
+  void run_elsewhere_or_rethrow() {
+    auto& lease = *lease_;
     auto const failure = backend_.failure_in_flight(lease.connection());
     bool const is_lost = failure == Failure::connection_lost;
     bool const is_conflict =
@@ -76,7 +78,7 @@ class ReadRoute {
       lease.node().counters.conflicts.fetch_add(1, std::memory_order_relaxed);
     }
     leave_out(lease.node(), text_in_flight());
-    lease.give_back();
+    lease_.reset();
   }
 
   /// The contract that the read is held to.
@@ -94,21 +96,27 @@ class ReadRoute {
       chosen = ask_policy(candidates_.stale());
     }
     if (chosen == nullptr && (is_met || contract_.on_unmet != OnUnmet::fail)) {
-      chosen = cluster_->primary();
+      chosen = cluster_.primary();
     }
     out.chosen = chosen == nullptr ? "" : chosen->endpoint.name;
-    out.nodes = explain_nodes(*cluster_, contract_, failed_);
+    out.nodes = explain_nodes(cluster_, contract_, failed_);
     return out;
   }
 
  private:
-  /// One try; nothing when the situation has changed and is to be looked at anew.
-  std::optional<Lease<Backend>> attempt(std::uint64_t seen) {
+  /// One try to take a lease; false when the situation has changed and is to be looked at anew.
+  bool attempt(std::uint64_t seen) {
     gather();
-    if (!candidates_.eligible().empty()) {
-      auto* const chosen = ask_policy(candidates_.eligible());
-      return chosen != nullptr ? lease(*chosen, Purpose::replica_read) : on_primary(seen, FallbackReason::policy);
+    if (candidates_.eligible().empty()) {
+      return attempt_unmet(seen);
     }
+    auto* const chosen = ask_policy(candidates_.eligible());
+    return chosen != nullptr ? take_from(*chosen, Purpose::replica_read)
+                             : take_from_primary(seen, FallbackReason::policy);
+  }
+
+  /// The same where no replica is proven to meet the contract.
+  bool attempt_unmet(std::uint64_t seen) {
     if (!candidates_.unproven().empty() && !std::exchange(is_verified_, true)) {
       return verify(ask_policy(candidates_.unproven()));
     }
@@ -116,14 +124,14 @@ class ReadRoute {
       auto const [node, arrival] = proof_.first_arrival(candidates_.unproven(), wait_until_);
       if (arrival <= wait_until_) {
         proof_.nudge();
-        return cluster_->wait_for_change(seen, arrival) ? std::nullopt : verify(node);
+        return !cluster_.wait_for_change(seen, arrival) && verify(node);
       }
     }
     // Nothing is known of some node yet, as at the start: no reason to fail, nor to send a whole fleet to the primary.
-    auto const patience = std::min(deadline_, cluster_->began_at() + options_.probe_timeout);
+    auto const patience = std::min(deadline_, cluster_.began_at() + options_.probe_timeout);
     if (candidates_.is_some_unheard_of() && request_.now < patience) {
-      cluster_->wait_for_change(seen, patience);
-      return std::nullopt;
+      cluster_.wait_for_change(seen, patience);
+      return false;
     }
     switch (contract_.on_unmet) {
       case OnUnmet::primary: break;
@@ -131,32 +139,32 @@ class ReadRoute {
       case OnUnmet::serve_stale:
         if (!candidates_.stale().empty()) {
           if (auto* const chosen = ask_policy(candidates_.stale())) {
-            return lease(*chosen, Purpose::replica_read);
+            return take_from(*chosen, Purpose::replica_read);
           }
         }
         break;
     }
-    return on_primary(seen, contract_.demand.placement == Placement::primary_only ? FallbackReason::policy
-                            : candidates_.unproven().empty()                      ? FallbackReason::no_replica
-                                                                                  : FallbackReason::unproven);
+    return take_from_primary(seen, contract_.demand.placement == Placement::primary_only ? FallbackReason::policy
+                                   : candidates_.unproven().empty()                      ? FallbackReason::no_replica
+                                                                                         : FallbackReason::unproven);
   }
 
-  std::optional<Lease<Backend>> on_primary(std::uint64_t seen, FallbackReason reason) {
-    if (auto* const primary = cluster_->primary(); primary != nullptr && !has_failed(primary->id)) {
-      auto out = lease(*primary, Purpose::primary_read);
-      if (out) {
-        cluster_->log().fallback(*primary, reason);
+  bool take_from_primary(std::uint64_t seen, FallbackReason reason) {
+    if (auto* const primary = cluster_.primary(); primary != nullptr && !has_failed(primary->id)) {
+      bool const is_taken = take_from(*primary, Purpose::primary_read);
+      if (is_taken) {
+        cluster_.log().fallback(*primary, reason);
       }
-      return out;
+      return is_taken;
     }
     if (backend_.now() >= deadline_) {
       refusal().by_lack_of_nodes(!candidates_.unproven().empty());
     }
     // Nobody can serve it now. A node that returns, or a new primary, is news.
-    cluster_->wait_for_change(seen, deadline_);
+    cluster_.wait_for_change(seen, deadline_);
     failed_.clear();
     is_verified_ = false;
-    return std::nullopt;
+    return false;
   }
 
   /// Judges all nodes for this read, now.
@@ -165,7 +173,7 @@ class ReadRoute {
       request_.now = backend_.now();
     }
     request_.entropy = backend_.entropy();
-    candidates_.gather(*cluster_, contract_, request_, failed_);
+    candidates_.gather(cluster_, contract_, request_, failed_);
   }
 
   /// The policy's choice; nothing for the primary.
@@ -180,27 +188,30 @@ class ReadRoute {
                        " of " + std::to_string(eligible.size()) +
                        ": it must return an index into the eligible replicas, or nothing"};
     }
-    return cluster_->node(eligible[*choice].id);
+    return cluster_.node(eligible[*choice].id);
   }
 
-  /// Leases a connection of one node; nothing when the node turned out to be unable, which is noted.
-  std::optional<Lease<Backend>> lease(NodeType& node, Purpose purpose) {
-    auto out = try_lease(cluster_, node, purpose, Patience{request_.now, deadline_}, last_failure_);
-    if (!out) {
+  /// Leases a connection of one node; false when the node turned out to be unable, which is noted.
+  bool take_from(NodeType& node, Purpose purpose) {
+    auto const facts = node.facts.read();
+    auto* const slot =
+        try_lease(cluster_, node, facts, purpose, Patience{began_at_, request_.now, deadline_}, last_failure_);
+    if (slot == nullptr) {
       leave_out(node, last_failure_);
-    } else if (!prepare(*out, purpose)) {
-      out.reset();
-    } else {
-      node.counters.reads.fetch_add(1, std::memory_order_relaxed);
+      return false;
     }
-    return out;
+    if (!prepare(lease_.emplace(cluster_, node, *slot, facts), purpose)) {
+      return false;
+    }
+    node.counters.reads.fetch_add(1, std::memory_order_relaxed);
+    return true;
   }
 
   /// Prepares what the connection does not know yet. On a replica that cannot (its schema may lag) the read goes on to
   /// another node; on the primary the statement itself is wrong, and the server's error says so.
   bool prepare(Lease<Backend>& lease, Purpose purpose) {
     try {
-      cluster_->statements().prepare_on(lease.connection());
+      cluster_.statements().prepare_on(lease.connection());
       return true;
     } catch (...) {
       if (purpose == Purpose::primary_read || !backend_.failure_in_flight(lease.connection())) {
@@ -213,50 +224,47 @@ class ReadRoute {
   }
 
   /// Asks a replica that only lacks proof how far it is by now: one round trip, and everybody learns the answer.
-  std::optional<Lease<Backend>> verify(NodeType* node) {
-    if (node == nullptr || !proof_.wanted_of(*node)) {
-      return std::nullopt;
-    }
-    auto out = lease(*node, Purpose::replica_read);
-    if (!out) {
-      return std::nullopt;
+  bool verify(NodeType* node) {
+    if (node == nullptr || !proof_.wanted_of(*node) || !take_from(*node, Purpose::replica_read)) {
+      return false;
     }
     try {
       auto const asked_at = backend_.now();
-      auto const position = out->connection().replayed();
-      cluster_->replayed(node->id, out->facts().epoch, position, asked_at);
+      auto const position = lease_->connection().replayed();
+      cluster_.replayed(node->id, lease_->facts().epoch, position, asked_at);
     } catch (...) {
-      if (!backend_.failure_in_flight(out->connection())) {
+      if (!backend_.failure_in_flight(lease_->connection())) {
         throw;
       }
       leave_out(*node, text_in_flight());
-      return std::nullopt;
+      return false;
     }
     auto const facts = node->facts.read();
     if (judge(facts, contract_.demand_of(node->id, facts), options_.max_lag) == Verdict::eligible) {
-      return Lease<Backend>{std::move(*out)};
+      return true;
     }
     node->counters.reads.fetch_sub(1, std::memory_order_relaxed);
-    return std::nullopt;
+    return false;
   }
 
   /// The node has failed this read.
   void leave_out(NodeType const& node, std::string const& reason) {
     failed_.push_back(node.id);
-    cluster_->log().retry(Operation::read, node, reason);
+    cluster_.log().retry(Operation::read, node, reason);
   }
 
   bool has_failed(NodeId id) const { return std::find(failed_.begin(), failed_.end(), id) != failed_.end(); }
 
-  ReadRefusal<Backend> refusal() const { return {*cluster_, contract_, failed_, last_failure_}; }
+  ReadRefusal<Backend> refusal() const { return {cluster_, contract_, failed_, last_failure_}; }
 
-  std::shared_ptr<Cluster<Backend>> cluster_;
+  Cluster<Backend>& cluster_;
   Backend const& backend_;
   Policy& policy_;
   Options const& options_;
   ReadRequest request_{};
   ReadContract contract_{};
-  AwaitedProof<Backend> proof_{*cluster_, contract_};
+  AwaitedProof<Backend> proof_{cluster_, contract_};
+  TimePoint began_at_ = never;
   TimePoint deadline_ = never;
   TimePoint wait_until_ = never;
   bool is_looked_at_ = false;  // before, the moment of the beginning is good enough
@@ -264,6 +272,7 @@ class ReadRoute {
   Candidates candidates_;
   std::vector<NodeId> failed_;
   std::string last_failure_;
+  std::optional<Lease<Backend>> lease_;
 };
 
 }  // namespace replica_router

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,13 +26,12 @@ namespace replica_router {
 template <class Backend>
 class WriteRoute {
  public:
-  WriteRoute(std::shared_ptr<Cluster<Backend>> cluster, Backend const& backend, WriteOptions const& write,
-             CommitPosition position)
-      : cluster_{std::move(cluster)}, backend_{backend}, write_{write}, position_{position} {
-    auto const now = backend_.now();
-    started_at_ = now;
-    deadline_ = now + (write.deadline ? *write.deadline : cluster_->options().acquire_timeout);
-    cluster_->demand(now);
+  WriteRoute(Cluster<Backend>& cluster, Backend const& backend, WriteOptions const& write, CommitPosition position)
+      : cluster_{cluster}, backend_{backend}, write_{write}, position_{position} {
+    began_at_ = backend_.now();
+    now_ = began_at_;
+    deadline_ = now_ + (write.deadline ? *write.deadline : cluster_.options().acquire_timeout);
+    cluster_.demand(now_);
   }
 
   /// A connection to the primary with a transaction begun on it.
@@ -41,7 +39,7 @@ class WriteRoute {
   /// Throws: `NoPrimaryAvailable` when none was to be had by the deadline, `PoolTimeout`, the server's own error.
   Lease<Backend> take() {
     auto lease = begin();
-    cluster_->log().route(Operation::write, lease.node(), lease.facts());
+    cluster_.log().route(Operation::write, lease.node(), lease.facts());
     return lease;
   }
 
@@ -85,7 +83,7 @@ class WriteRoute {
       if (failure == Failure::connection_lost) {
         failed(lease, "the connection was lost before COMMIT was sent");
       } else if (is_conflict && attempt < write_.max_attempts) {
-        cluster_->log().retry(Operation::write, lease.node(), text_in_flight());
+        cluster_.log().retry(Operation::write, lease.node(), text_in_flight());
         lease.give_back();
       } else {
         throw;
@@ -99,8 +97,8 @@ class WriteRoute {
 
   Lease<Backend> begin() {
     for (;;) {
-      auto const seen = cluster_->changes();
-      auto* const primary = cluster_->primary();
+      auto const seen = cluster_.changes();
+      auto* const primary = cluster_.primary();
       if (primary != nullptr) {
         if (auto lease = begin_on(*primary)) {
           return std::move(*lease);
@@ -109,17 +107,21 @@ class WriteRoute {
       if (!has_time()) {
         give_up();
       }
-      cluster_->wait_for_change(seen, deadline_);
+      cluster_.wait_for_change(seen, deadline_);
+      now_ = backend_.now();
     }
   }
 
-  bool has_time() const { return backend_.now() < deadline_; }
+  bool has_time() {
+    now_ = backend_.now();
+    return now_ < deadline_;
+  }
 
   /// The transaction that failed in `lease` may be run anew; what is known of the node is brought up to date.
   void failed(Lease<Backend>& lease, std::string reason) {
-    cluster_->log().retry(Operation::write, lease.node(), reason);
+    cluster_.log().retry(Operation::write, lease.node(), reason);
     last_failure_ = lease.node().endpoint.name + ": " + std::move(reason);
-    cluster_->suspect(lease.node().id);
+    cluster_.suspect(lease.node().id);
     lease.give_back();
   }
 
@@ -127,7 +129,7 @@ class WriteRoute {
   /// timeline can tell; asks until the server has noticed the loss itself, or the deadline passes.
   Settlement settle(TransactionMark const& mark, std::uint32_t timeline) {
     for (;;) {
-      auto const seen = cluster_->changes();
+      auto const seen = cluster_.changes();
       std::optional<Lease<Backend>> lease;
       try {
         lease.emplace(begin());
@@ -150,17 +152,21 @@ class WriteRoute {
       if (!has_time()) {
         return Settlement::unknown;
       }
-      cluster_->wait_for_change(seen, deadline_);
+      cluster_.wait_for_change(seen, deadline_);
     }
   }
 
   std::optional<Lease<Backend>> begin_on(Node<Backend>& node) {
-    auto out = try_lease(cluster_, node, Purpose::write, Patience{started_at_, deadline_}, last_failure_);
-    if (!out) {
-      return std::nullopt;
+    std::optional<Lease<Backend>> out;
+    auto const facts = node.facts.read();
+    auto* const slot =
+        try_lease(cluster_, node, facts, Purpose::write, Patience{began_at_, now_, deadline_}, last_failure_);
+    if (slot == nullptr) {
+      return out;
     }
+    out.emplace(cluster_, node, *slot, facts);
     try {
-      cluster_->statements().prepare_on(out->connection());
+      cluster_.statements().prepare_on(out->connection());
       out->connection().begin_write(write_, position_);
     } catch (std::exception const& error) {
       auto const failure = backend_.failure_in_flight(out->connection());
@@ -169,21 +175,22 @@ class WriteRoute {
       }
       // Nothing of the user's has run yet: the fence held, or the connection was a dead one.
       failed(*out, error.what());
-      return std::nullopt;
+      out.reset();
+      return out;
     }
     node.counters.writes.fetch_add(1, std::memory_order_relaxed);
     return out;
   }
 
   [[noreturn]] void give_up() const {
-    std::string out = "no primary took the write within " + readable(deadline_ - started_at_);
-    if (cluster_->facts().is_split) {
+    std::string out = "no primary took the write within " + readable(deadline_ - began_at_);
+    if (cluster_.facts().is_split) {
       out += "; two writable nodes of the same timeline cannot be told apart, so writes are refused: stop one of them";
     }
-    for (auto const* node : cluster_->nodes()) {
+    for (auto const* node : cluster_.nodes()) {
       if (node != nullptr) {
         auto const facts = node->facts.read();
-        auto const reason = cluster_->reason(node->id);
+        auto const reason = cluster_.reason(node->id);
         out += "; " + node->endpoint.name + ": " + std::string{text_of(facts.health)} + ", " +
                std::string{text_of(facts.role)} + (reason.empty() ? "" : " (" + reason + ")");
       }
@@ -194,11 +201,12 @@ class WriteRoute {
     throw NoPrimaryAvailable{out};
   }
 
-  std::shared_ptr<Cluster<Backend>> cluster_;
+  Cluster<Backend>& cluster_;
   Backend const& backend_;
   WriteOptions write_;
   CommitPosition position_;
-  TimePoint started_at_ = never;
+  TimePoint began_at_ = never;
+  TimePoint now_ = never;  // of the latest look at the clock: a try begins then
   TimePoint deadline_ = never;
   std::string last_failure_;
 };

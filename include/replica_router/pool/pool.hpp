@@ -35,12 +35,12 @@ class Pool {
   Pool& operator=(Pool const&) = delete;
   ~Pool() = default;
 
-  /// Leases a connection: an idle one, else a new one from `open(deadline)`, else the next that is returned.
+  /// Leases a connection `now`: an idle one, else a new one from `open(deadline)`, else the next that is returned.
   ///
   /// Throws: `PoolTimeout` when none came free by `deadline`; `PoolInterrupted` when the node went down or was removed
   /// meanwhile; whatever `open` throws.
   template <class Open>
-  Slot& acquire(Purpose purpose, std::uint32_t epoch, TimePoint deadline, Open&& open) {
+  Slot& acquire(Purpose purpose, std::uint32_t epoch, TimePoint now, TimePoint deadline, Open&& open) {
     Closing closing{*this};
     std::unique_lock lock{mutex_};
     if (is_closed_) {
@@ -48,7 +48,7 @@ class Pool {
     }
     auto const aborts_before = aborts_;
     // No queue is jumped: whoever waits and could be served has been served before this lock was given back.
-    Slot* slot = stock_.lease(purpose, epoch, backend_.now(), closing.slots());
+    Slot* slot = stock_.lease(purpose, epoch, now, closing.slots());
     while (slot == nullptr && !closing.empty()) {
       // Room is made by closing what is spent.
       lock.unlock();
@@ -76,12 +76,12 @@ class Pool {
     if (!slot->connection) {
       try {
         auto fresh = open(deadline);
-        auto const now = backend_.now();
+        auto const opened_at = backend_.now();
         std::lock_guard guard{mutex_};
         if (aborts_ != aborts_before) {
           throw PoolInterrupted{};  // nobody would abort a statement on it any more
         }
-        stock_.opened(*slot, std::move(fresh), epoch, now);
+        stock_.opened(*slot, std::move(fresh), epoch, opened_at);
       } catch (...) {
         drop(*slot);
         throw;
@@ -155,17 +155,18 @@ class Pool {
     std::vector<Slot*>& slots() { return slots_; }
     bool empty() const { return slots_.empty(); }
     void run() {
+      if (slots_.empty()) {
+        return;
+      }
       for (auto* slot : slots_) {
         slot->connection.reset();
       }
-      if (!slots_.empty()) {
-        std::lock_guard guard{pool_.mutex_};
-        for (auto* slot : slots_) {
-          pool_.stock_.remove(*slot);
-        }
-        slots_.clear();
-        pool_.queue_.serve(pool_.stock_, pool_.backend_.now());
+      std::lock_guard guard{pool_.mutex_};
+      for (auto* slot : slots_) {
+        pool_.stock_.remove(*slot);
       }
+      slots_.clear();
+      pool_.queue_.serve(pool_.stock_, pool_.backend_.now());
     }
 
    private:

@@ -8,9 +8,9 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -144,9 +144,9 @@ class PqxxConnection {
 
  private:
   /// Whether the server has reported that value of the setting.
-  bool is_reported(char const* name, std::string_view value) const noexcept {
+  bool is_reported(char const* name, char const* value) const noexcept {
     char const* const reported = PQparameterStatus(raw_, name);
-    return reported != nullptr && reported == value;
+    return reported != nullptr && std::strcmp(reported, value) == 0;
   }
 
   std::string value_of(std::string const& sql) {
