@@ -49,12 +49,10 @@ class Decider {
 
   std::size_t operator()(ReadOptions const& read, CausalState const& session) {
     auto const& options = cluster_.options();
-    ReadRequest request;
-    request.now = now_;  // a decision is told the moment; reading the clock is measured beside it
+    // A decision is told the moment; reading the clock is measured beside it.
+    ReadRequest request{.now = now_, .last_commit = session.last_commit, .zone = options.zone};
+    auto const contract = contract_for(read, options, policy_, request, session);
     request.entropy = backend_.entropy();
-    request.last_commit = session.last_commit;
-    request.zone = options.zone;
-    auto const contract = contract_for(read, options, contract_of(policy_, request), session, request.now);
     Candidates candidates;
     candidates.gather(cluster_, contract, request, nothing_failed_);
     auto const eligible = candidates.eligible().all();

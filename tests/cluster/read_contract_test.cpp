@@ -2,6 +2,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>
+#include <cstddef>
+#include <optional>
+#include <span>
 
 namespace rr = replica_router;
 using rr::CausalPosition;
@@ -22,6 +25,19 @@ namespace {
 
 constexpr TimePoint now = TimePoint{} + 1h;
 
+/// A policy that demands what it is told to.
+struct Demanding {
+  Freshness demand;
+  static std::optional<std::size_t> choose(rr::ReadRequest const&, std::span<rr::ReplicaView const>) { return 0; }
+  Freshness contract(rr::ReadRequest const&) const { return demand; }
+};
+
+rr::ReadContract contract_for(ReadOptions const& read, Options const& defaults, Freshness const& policy_demand,
+                              CausalState const& session, TimePoint began_at = now) {
+  Demanding policy{policy_demand};
+  return rr::contract_for(read, defaults, policy, {.now = began_at}, session);
+}
+
 /// What a session has seen that read on one node, a while ago.
 CausalState having_read(rr::NodeId node, std::uint32_t epoch, TimePoint moment) {
   CausalState out;
@@ -40,7 +56,7 @@ NodeFacts of_epoch(std::uint32_t epoch) {
 }  // namespace
 
 TEST_CASE("a read that asks for nothing demands nothing of any node") {
-  auto const contract = rr::contract_for({}, {}, {}, {}, now);
+  auto const contract = contract_for({}, {}, {}, {});
   CHECK(contract.demand.demands_nothing());
   CHECK(contract.strictest().demands_nothing());
   CHECK(contract.on_unmet == OnUnmet::primary);
@@ -54,7 +70,7 @@ TEST_CASE("what a read does not say is the router's default") {
   defaults.on_unmet = OnUnmet::fail;
   defaults.wait_up_to = 3s;
   defaults.monotonic_reads = MonotonicReads::on;
-  auto const contract = rr::contract_for({}, defaults, {}, {}, now);
+  auto const contract = contract_for({}, defaults, {}, {});
   CHECK(contract.demand.as_of == now - 7s);
   CHECK(contract.on_unmet == OnUnmet::fail);
   CHECK(contract.wait_up_to == 3s);
@@ -72,7 +88,7 @@ TEST_CASE("what a read says rules over the default, stricter or not") {
   read.on_unmet = OnUnmet::serve_stale;
   read.wait_up_to = 0ms;
   read.monotonic = MonotonicReads::off;
-  auto const contract = rr::contract_for(read, defaults, {}, having_read(1, 1, now - 1s), now);
+  auto const contract = contract_for(read, defaults, {}, having_read(1, 1, now - 1s));
   CHECK(contract.demand.as_of == now - 1min);
   CHECK(contract.strictest() == contract.demand);
   CHECK(contract.on_unmet == OnUnmet::serve_stale);
@@ -84,10 +100,10 @@ TEST_CASE("the policy's demand is joined, and the stricter counts") {
   Freshness const policy{{Lsn{500}, 1, now - 1min}, now - 2s, Placement::primary_only};
   ReadOptions read;
   read.max_staleness = 10s;
-  auto contract = rr::contract_for(read, {}, policy, {}, now);
+  auto contract = contract_for(read, {}, policy, {});
   CHECK(contract.demand == policy);
   read.max_staleness = 1s;
-  contract = rr::contract_for(read, {}, policy, {}, now);
+  contract = contract_for(read, {}, policy, {});
   CHECK(contract.demand.as_of == now - 1s);
   CHECK(contract.demand.position == policy.position);
   CHECK(contract.demand.placement == Placement::primary_only);
@@ -96,7 +112,7 @@ TEST_CASE("the policy's demand is joined, and the stricter counts") {
 TEST_CASE("the longest staleness that may be asked for is still a moment") {
   ReadOptions read;
   read.max_staleness = rr::longest_wait;
-  auto const contract = rr::contract_for(read, {}, {}, {}, TimePoint{} + 1s);
+  auto const contract = contract_for(read, {}, {}, {}, TimePoint{} + 1s);
   CHECK(contract.demand.as_of != rr::never);
   CHECK(contract.demand.as_of < TimePoint{});
 }
@@ -104,16 +120,16 @@ TEST_CASE("the longest staleness that may be asked for is still a moment") {
 TEST_CASE("a token given with the read is a commit before now") {
   ReadOptions read;
   read.at_least = rr::Token{77, 3, Lsn{900}};
-  auto contract = rr::contract_for(read, {}, {}, {}, now);
+  auto contract = contract_for(read, {}, {}, {});
   CHECK(contract.demand.position == CausalPosition{Lsn{900}, 3, now});
-  contract = rr::contract_for(read, {}, {{Lsn{950}, 3, now - 1s}}, {}, now);
+  contract = contract_for(read, {}, {{Lsn{950}, 3, now - 1s}}, {});
   CHECK(contract.demand.position == CausalPosition{Lsn{950}, 3, now});
 }
 
 TEST_CASE("under monotonic reads another node must have what the session has read") {
   ReadOptions read;
   read.monotonic = MonotonicReads::on;
-  auto const contract = rr::contract_for(read, {}, {}, having_read(4, 7, now - 1s), now);
+  auto const contract = contract_for(read, {}, {}, having_read(4, 7, now - 1s));
   CHECK(contract.demand_of(4, of_epoch(7)).demands_nothing());
   CHECK(contract.demand_of(5, of_epoch(7)).as_of == now - 1s);
   CHECK(contract.demand_of(4, of_epoch(8)).as_of == now - 1s);  // no longer what it was
@@ -123,7 +139,7 @@ TEST_CASE("under monotonic reads a stricter demand stands everywhere") {
   ReadOptions read;
   read.monotonic = MonotonicReads::on;
   read.max_staleness = 100ms;
-  auto const contract = rr::contract_for(read, {}, {}, having_read(4, 7, now - 1s), now);
+  auto const contract = contract_for(read, {}, {}, having_read(4, 7, now - 1s));
   CHECK(contract.demand_of(4, of_epoch(7)).as_of == now - 100ms);
   CHECK(contract.demand_of(5, of_epoch(7)).as_of == now - 100ms);
 }
@@ -134,16 +150,16 @@ TEST_CASE("under monotonic reads the last node, too, must have what was read els
   rr::CausalScope scope;
   scope.has_read(4, 7, now - 3s);
   scope.has_read(5, 7, now - 2s);  // begun before the other had ended, so it may be older
-  auto const contract = rr::contract_for(read, {}, {}, scope.state(), now);
+  auto const contract = contract_for(read, {}, {}, scope.state());
   CHECK(contract.demand_of(5, of_epoch(7)).as_of == now - 3s);
   CHECK(contract.demand_of(4, of_epoch(7)).as_of == now - 2s);
 }
 
 TEST_CASE("without monotonic reads, or before the first one, every node is alike") {
   ReadOptions read;
-  CHECK(rr::contract_for(read, {}, {}, having_read(4, 7, now), now).last_node == rr::no_node);
+  CHECK(contract_for(read, {}, {}, having_read(4, 7, now)).last_node == rr::no_node);
   read.monotonic = MonotonicReads::on;
-  auto const contract = rr::contract_for(read, {}, {}, {}, now);
+  auto const contract = contract_for(read, {}, {}, {});
   CHECK(contract.last_node == rr::no_node);
   CHECK(contract.strictest().demands_nothing());
 }

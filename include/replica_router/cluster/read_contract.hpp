@@ -7,6 +7,7 @@
 #include "replica_router/cluster/causal_scope.hpp"
 #include "replica_router/options.hpp"
 #include "replica_router/read_options.hpp"
+#include "replica_router/routing_policy.hpp"
 #include "replica_router/topology/node_facts.hpp"
 
 namespace replica_router {
@@ -30,15 +31,18 @@ struct ReadContract {
   Freshness const& strictest() const { return last_node == no_node ? demand : demand_elsewhere; }
 };
 
-/// Joins what the caller, the policy and the router demand. `now` is when the read began; staleness counts from there.
-inline ReadContract contract_for(ReadOptions const& read, Options const& defaults, Freshness const& policy_demand,
-                                 CausalState const& session, TimePoint now) {
-  ReadContract out;
+/// Joins what the caller, the policy and the router demand. `request.now` is when the read began; staleness counts from
+/// there.
+template <RoutingPolicy Policy>
+ReadContract contract_for(ReadOptions const& read, Options const& defaults, Policy& policy, ReadRequest const& request,
+                          CausalState const& session) {
+  // The policy's demand is made where it stays: to copy it just after it was made costs as much as half the judging.
+  ReadContract out{.demand = contract_of(policy, request)};
+  auto const now = request.now;
   out.monotonic = read.monotonic.value_or(defaults.monotonic_reads);
   out.on_unmet = read.on_unmet.value_or(defaults.on_unmet);
   out.wait_up_to = read.wait_up_to.value_or(defaults.wait_up_to);
-  out.demand = policy_demand;
-  auto const max_staleness = read.max_staleness ? read.max_staleness : defaults.max_staleness;
+  auto const& max_staleness = read.max_staleness ? read.max_staleness : defaults.max_staleness;
   if (max_staleness) {
     out.demand.as_of = std::max(out.demand.as_of, now - *max_staleness);
   }

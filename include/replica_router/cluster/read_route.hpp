@@ -34,12 +34,13 @@ class ReadRoute {
 
   ReadRoute(Cluster<Backend>& cluster, Backend const& backend, Policy& policy, CausalState const& session,
             ReadOptions const& read)
-      : cluster_{cluster}, backend_{backend}, policy_{policy}, options_{cluster_.options()} {
-    request_.now = backend_.now();
-    request_.last_commit = session.last_commit;
-    request_.zone = options_.zone;
-    contract_ = contract_for(read, options_, contract_of(policy_, request_), session, request_.now);
-    began_at_ = request_.now;
+      : cluster_{cluster},
+        backend_{backend},
+        policy_{policy},
+        options_{cluster_.options()},
+        request_{.now = backend_.now(), .last_commit = session.last_commit, .zone = options_.zone},
+        contract_{contract_for(read, options_, policy_, request_, session)},
+        began_at_{request_.now} {
     deadline_ = request_.now + (read.deadline ? *read.deadline : options_.acquire_timeout);
     wait_until_ = request_.now + contract_.wait_up_to;
     cluster_.demand(request_.now);
@@ -261,10 +262,10 @@ class ReadRoute {
   Backend const& backend_;
   Policy& policy_;
   Options const& options_;
-  ReadRequest request_{};
-  ReadContract contract_{};
+  ReadRequest request_;
+  ReadContract const contract_;
   AwaitedProof<Backend> proof_{cluster_, contract_};
-  TimePoint began_at_ = never;
+  TimePoint const began_at_;
   TimePoint deadline_ = never;
   TimePoint wait_until_ = never;
   bool is_looked_at_ = false;  // before, the moment of the beginning is good enough
