@@ -34,7 +34,7 @@ TEST_CASE("a list holds what was put in, in order, whether or not it fits inside
   rr::ViewList list;
   CHECK(holds_all_below(list, 0));
   for (std::size_t i = 0; i < 100; ++i) {
-    list.push_back(view(i));
+    list.emplace_back(view(i));
     REQUIRE(holds_all_below(list, i + 1));
   }
 }
@@ -43,7 +43,7 @@ TEST_CASE("a cleared list begins anew, from any size") {
   rr::ViewList list;
   for (std::size_t const size : {0U, 1U, 15U, 16U, 17U, 40U, 16U, 3U, 0U}) {
     for (std::size_t i = 0; i < size; ++i) {
-      list.push_back(view(i));
+      list.emplace_back(view(i));
     }
     CHECK(holds_all_below(list, size));
     list.clear();
@@ -59,9 +59,9 @@ TEST_CASE("up to sixteen views lie inside the list itself") {
     return first >= begin && first < begin + sizeof list;
   };
   for (std::size_t i = 0; i < 16; ++i) {
-    list.push_back(view(i));
+    list.emplace_back(view(i));
     REQUIRE(is_inside());
   }
-  list.push_back(view(16));
+  list.emplace_back(view(16));
   CHECK_FALSE(is_inside());
 }

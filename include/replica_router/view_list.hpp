@@ -1,6 +1,7 @@
 // Where do the views of one decision live? A list that needs no allocation for up to sixteen replicas.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <new>
 #include <span>
@@ -20,42 +21,43 @@ class BasicViewList {
   BasicViewList& operator=(BasicViewList const&) = delete;
   ~BasicViewList() = default;
 
-  /// Appends a copy, and gives it for changes until the next is appended.
-  ReplicaView& push_back(ReplicaView const& view) {
-    if (size_ < inline_capacity) {
-      return *new (&inline_[size_++ * sizeof(ReplicaView)]) ReplicaView{view};
+  /// Appends a view made of these members, or a copy of a view.
+  template <class... Members>
+  void emplace_back(Members const&... members) {
+    if (end_ == limit_) {
+      grow();
     }
-    if (spilled_.empty()) {
-      spilled_.reserve(4 * inline_capacity);
-      spilled_.assign(inline_begin(), inline_begin() + size_);
-    }
-    ++size_;
-    return spilled_.emplace_back(view);
+    new (end_++) View{members...};
   }
 
   /// Whether there is none.
-  bool empty() const { return size_ == 0; }
+  bool empty() const { return end_ == begin_; }
 
   /// Forgets all.
-  void clear() {
-    spilled_.clear();
-    size_ = 0;
-  }
+  void clear() { end_ = begin_; }
 
   /// All of them.
-  std::span<View const> all() const {
-    return spilled_.empty() ? std::span{inline_begin(), size_} : std::span<View const>{spilled_};
-  }
+  std::span<View const> all() const { return {begin_, end_}; }
 
  private:
-  static_assert(std::is_trivially_destructible_v<View>);
+  static_assert(std::is_trivially_copyable_v<View>);
   static constexpr std::size_t inline_capacity = 16;
 
-  View const* inline_begin() const { return std::launder(reinterpret_cast<View const*>(inline_)); }
+  void grow() {
+    auto const size = end_ - begin_;
+    std::vector<View> larger(4 * static_cast<std::size_t>(size));
+    std::copy(begin_, end_, larger.begin());
+    spilled_.swap(larger);
+    begin_ = spilled_.data();
+    end_ = begin_ + size;
+    limit_ = begin_ + spilled_.size();
+  }
 
   // Left uninitialised on purpose: clearing it would cost more than the whole decision.
   alignas(View) std::byte inline_[inline_capacity * sizeof(View)];
-  std::size_t size_ = 0;
+  View* begin_ = reinterpret_cast<View*>(inline_);
+  View* end_ = begin_;
+  View* limit_ = begin_ + inline_capacity;
   std::vector<View> spilled_;
 };
 

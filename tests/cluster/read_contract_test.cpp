@@ -13,7 +13,6 @@ using rr::Duration;
 using rr::Freshness;
 using rr::Lsn;
 using rr::MonotonicReads;
-using rr::NodeFacts;
 using rr::OnUnmet;
 using rr::Options;
 using rr::Placement;
@@ -44,12 +43,6 @@ CausalState having_read(rr::NodeId node, std::uint32_t epoch, TimePoint moment) 
   out.last_read_node = node;
   out.last_read_epoch = epoch;
   out.last_read_at = moment;
-  return out;
-}
-
-NodeFacts of_epoch(std::uint32_t epoch) {
-  NodeFacts out;
-  out.epoch = epoch;
   return out;
 }
 
@@ -130,9 +123,9 @@ TEST_CASE("under monotonic reads another node must have what the session has rea
   ReadOptions read;
   read.monotonic = MonotonicReads::on;
   auto const contract = contract_for(read, {}, {}, having_read(4, 7, now - 1s));
-  CHECK(contract.demand_of(4, of_epoch(7)).demands_nothing());
-  CHECK(contract.demand_of(5, of_epoch(7)).as_of == now - 1s);
-  CHECK(contract.demand_of(4, of_epoch(8)).as_of == now - 1s);  // no longer what it was
+  CHECK(contract.demand_of(4, 7).demands_nothing());
+  CHECK(contract.demand_of(5, 7).as_of == now - 1s);
+  CHECK(contract.demand_of(4, 8).as_of == now - 1s);  // no longer what it was
 }
 
 TEST_CASE("under monotonic reads a stricter demand stands everywhere") {
@@ -140,8 +133,8 @@ TEST_CASE("under monotonic reads a stricter demand stands everywhere") {
   read.monotonic = MonotonicReads::on;
   read.max_staleness = 100ms;
   auto const contract = contract_for(read, {}, {}, having_read(4, 7, now - 1s));
-  CHECK(contract.demand_of(4, of_epoch(7)).as_of == now - 100ms);
-  CHECK(contract.demand_of(5, of_epoch(7)).as_of == now - 100ms);
+  CHECK(contract.demand_of(4, 7).as_of == now - 100ms);
+  CHECK(contract.demand_of(5, 7).as_of == now - 100ms);
 }
 
 TEST_CASE("under monotonic reads the last node, too, must have what was read elsewhere before") {
@@ -151,8 +144,8 @@ TEST_CASE("under monotonic reads the last node, too, must have what was read els
   scope.has_read(4, 7, now - 3s);
   scope.has_read(5, 7, now - 2s);  // begun before the other had ended, so it may be older
   auto const contract = contract_for(read, {}, {}, scope.state());
-  CHECK(contract.demand_of(5, of_epoch(7)).as_of == now - 3s);
-  CHECK(contract.demand_of(4, of_epoch(7)).as_of == now - 2s);
+  CHECK(contract.demand_of(5, 7).as_of == now - 3s);
+  CHECK(contract.demand_of(4, 7).as_of == now - 2s);
 }
 
 TEST_CASE("without monotonic reads, or before the first one, every node is alike") {

@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "replica_router/topology/published.hpp"
+
 namespace rr = replica_router;
 using rr::CausalPosition;
 using rr::Duration;
@@ -101,6 +103,11 @@ TEST_CASE("every combination is judged as the plain rules say") {
                 facts.lag = lag;
                 facts.primary_timeline = primary_timeline;
                 facts.is_measured = primary_timeline != 1;
+                auto const standing = rr::standing_of(facts, max_lag);
+                if (standing.verdict != plainly(facts, {})) {
+                  FAIL("the standing is " << rr::text_of(standing.verdict) << " instead of "
+                                          << rr::text_of(plainly(facts, {})));
+                }
                 for (auto const floor : floors) {
                   for (std::uint32_t timeline = 0; timeline < 3; ++timeline) {
                     for (auto const commit_at : {rr::never, at(7s)}) {
@@ -133,6 +140,26 @@ TEST_CASE("every combination is judged as the plain rules say") {
   }
   CHECK(judged == std::size_t{3} * 5 * 3 * 5 * 4 * 4 * 3 * 5 * 3 * 2 * 2 * 2);
   CHECK(seen.size() == 10);  // all but `failed_this_read`, which is no judgement on the node
+}
+
+TEST_CASE("a standing has all that routing looks at, in one cache line") {
+  auto facts = fresh();
+  facts.returned_at = at(3s);
+  facts.lag = 4s;
+  facts.latency = 5ms;
+  facts.epoch = 6;
+  facts.primary_timeline = 7;
+  auto const standing = rr::standing_of(facts, max_lag);
+  CHECK(standing.as_of == facts.as_of);
+  CHECK(standing.returned_at == facts.returned_at);
+  CHECK(standing.lag == facts.lag);
+  CHECK(standing.latency == facts.latency);
+  CHECK(standing.position == facts.position);
+  CHECK(standing.epoch == facts.epoch);
+  CHECK(standing.primary_timeline == facts.primary_timeline);
+  CHECK(standing.lineage == facts.lineage);
+  CHECK(standing.verdict == Verdict::eligible);
+  CHECK(sizeof(rr::Published<rr::Standing>) <= 64);
 }
 
 TEST_CASE("a replica that is up, near and of this cluster serves what demands nothing") {

@@ -55,7 +55,7 @@ class AwaitedProof {
 
  private:
   std::optional<Lsn> wanted_of(Node<Backend> const& node, NodeFacts const& facts) const {
-    return wanted_position(facts, contract_.demand_of(node.id, facts), cluster_.facts());
+    return wanted_position(facts, contract_.demand_of(node.id, facts.epoch), cluster_.facts());
   }
 
   Cluster<Backend>& cluster_;

@@ -27,17 +27,18 @@ class Candidates {
     is_unheard_of_ = false;
     ViewList warming;
     auto const& options = cluster.options();
-    NodeFacts facts;
+    bool const is_demanding = !contract.demands_nothing();
     for (auto const* node : cluster.nodes()) {
       if (node == nullptr || (!failed.empty() && std::find(failed.begin(), failed.end(), node->id) != failed.end())) {
         continue;
       }
-      node->facts.read(facts);
-      auto const verdict = judge(facts, contract.demand_of(node->id, facts), options.max_lag);
+      auto const standing = node->standing.read();
+      auto const verdict =
+          is_demanding ? judge(standing, contract.demand_of(node->id, standing.epoch)) : standing.verdict;
       ViewList* list = nullptr;
       if (verdict == Verdict::eligible) {
         bool const is_admitted =
-            facts.returned_at == never || is_let_in(node->id, facts.returned_at, options.warm_up, request);
+            standing.returned_at == never || is_let_in(node->id, standing.returned_at, options.warm_up, request);
         list = is_admitted ? &eligible_ : &warming;
       } else if (lacks_only_proof(verdict)) {
         list = &unproven_;
@@ -47,19 +48,16 @@ class Candidates {
         is_unheard_of_ |= verdict == Verdict::unheard_of;
         continue;
       }
-      // Changed where it lies: a further copy would cost as much as judging the node.
-      auto& view = list->push_back(node->view);
-      view.in_flight = node->pool.in_flight();
-      view.lag = facts.lag;
-      view.staleness = staleness_of(facts, request.now);
-      view.latency = facts.latency;
+      auto const& view = node->view;
+      list->emplace_back(view.id, view.name, view.zone, view.weight, node->pool.in_flight(), standing.lag,
+                         staleness_of(standing, request.now), standing.latency);
     }
     for (auto const& view : unproven_.all()) {
-      stale_.push_back(view);
+      stale_.emplace_back(view);
     }
     if (eligible_.empty()) {
       for (auto const& view : warming.all()) {
-        eligible_.push_back(view);
+        eligible_.emplace_back(view);
       }
     }
   }

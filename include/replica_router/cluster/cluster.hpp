@@ -20,6 +20,7 @@
 #include "replica_router/cluster/route_log.hpp"
 #include "replica_router/errors.hpp"
 #include "replica_router/options.hpp"
+#include "replica_router/topology/eligibility.hpp"
 #include "replica_router/topology/probe_event.hpp"
 #include "replica_router/topology/topology.hpp"
 
@@ -208,7 +209,9 @@ class Cluster {
     }
     for (auto* node : nodes()) {
       if (node != nullptr) {
-        node->facts.publish(topology_.facts(node->id));
+        auto const& facts = topology_.facts(node->id);
+        node->facts.publish(facts);
+        node->standing.publish(standing_of(facts, options_.max_lag));
       }
     }
     facts_.publish(topology_.cluster());

@@ -8,6 +8,7 @@
 #include "replica_router/endpoint.hpp"
 #include "replica_router/pool/pool.hpp"
 #include "replica_router/routing_policy.hpp"
+#include "replica_router/topology/eligibility.hpp"
 #include "replica_router/topology/node_facts.hpp"
 #include "replica_router/topology/published.hpp"
 #include "replica_router/topology/roles.hpp"
@@ -40,8 +41,10 @@ struct Node {
   Endpoint const endpoint;
   typename Backend::Address const address;
   RoleHint const hint;
-  Published<NodeFacts> facts;
+  /// What every routing decision reads, in one cache line.
+  alignas(64) Published<Standing> standing;
   ReplicaView view;  ///< what policies are shown of it, as far as it never changes
+  Published<NodeFacts> facts;
   Pool<Backend> pool;
   NodeCounters counters;
 };

@@ -23,7 +23,7 @@ std::vector<NodeExplanation> explain_nodes(Cluster<Backend> const& cluster, Read
       continue;
     }
     auto const facts = node->facts.read();
-    auto const& demand = contract.demand_of(node->id, facts);
+    auto const& demand = contract.demand_of(node->id, facts.epoch);
     bool const has_failed = std::find(failed.begin(), failed.end(), node->id) != failed.end();
     auto const verdict =
         has_failed && facts.health == Health::up ? Verdict::failed_this_read : judge(facts, demand, max_lag);

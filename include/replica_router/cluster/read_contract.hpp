@@ -22,10 +22,13 @@ struct ReadContract {
   OnUnmet on_unmet = OnUnmet::primary;
   Duration wait_up_to{};
 
-  /// What is demanded of one node.
-  Freshness const& demand_of(NodeId id, NodeFacts const& facts) const {
-    return last_node == no_node || (id == last_node && facts.epoch == last_epoch) ? demand : demand_elsewhere;
+  /// What is demanded of one node, which is in its `epoch` now.
+  Freshness const& demand_of(NodeId id, std::uint32_t epoch) const {
+    return last_node == no_node || (id == last_node && epoch == last_epoch) ? demand : demand_elsewhere;
   }
+
+  /// Nothing is demanded of any node.
+  bool demands_nothing() const { return demand.demands_nothing() && last_node == no_node; }
 
   /// What is demanded of a node that the session has not read last.
   Freshness const& strictest() const { return last_node == no_node ? demand : demand_elsewhere; }

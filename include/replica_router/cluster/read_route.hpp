@@ -241,7 +241,7 @@ class ReadRoute {
       return false;
     }
     auto const facts = node->facts.read();
-    if (judge(facts, contract_.demand_of(node->id, facts), options_.max_lag) == Verdict::eligible) {
+    if (judge(facts, contract_.demand_of(node->id, facts.epoch), options_.max_lag) == Verdict::eligible) {
       return true;
     }
     node->counters.reads.fetch_sub(1, std::memory_order_relaxed);

@@ -34,9 +34,11 @@ std::string readable(std::type_identity_t<Span> duration) {
   return fmt::format("{:.1f} s", us / 1'000'000);
 }
 
-/// The proven staleness bound at `now`; `Duration::max()` when nothing is proven.
-constexpr Duration staleness_of(NodeFacts const& facts, TimePoint now) {
-  return facts.as_of == never ? Duration::max() : std::max(now - facts.as_of, Duration::zero());
+/// The proven staleness bound at `now`; `Duration::max()` when nothing is proven. `known` is a node's facts or
+/// standing.
+template <class Known>
+constexpr Duration staleness_of(Known const& known, TimePoint now) {
+  return known.as_of == never ? Duration::max() : std::max(now - known.as_of, Duration::zero());
 }
 
 /// How long a replica will need for so many bytes at its present rate, as `, about 1.2 s at its rate`; empty where no

@@ -33,14 +33,14 @@ class PreferZone {
     ViewList near;
     for (auto const& replica : eligible) {
       if (replica.zone == request.zone) {
-        near.push_back(replica);
+        near.emplace_back(replica);
       }
     }
     if (near.empty() || near.all().size() == eligible.size()) {
       return inner_.choose(request, eligible);
     }
     auto const chosen = inner_.choose(request, near.all());
-    return chosen ? std::optional{index_of_near(*chosen, request, eligible)} : std::nullopt;
+    return chosen ? std::optional{index_of(*chosen, near.all(), eligible)} : std::nullopt;
   }
 
   /// The inner policy's demand.
@@ -57,15 +57,15 @@ class PreferZone {
   std::string text() const { return "prefer-zone(" + text_of(inner_) + ")"; }
 
  private:
-  /// The place among `eligible` of the replica that is `rank`-th among the near ones.
-  static std::size_t index_of_near(std::size_t rank, ReadRequest const& request,
-                                   std::span<ReplicaView const> eligible) {
-    for (std::size_t i = 0; i < eligible.size(); ++i) {
-      if (eligible[i].zone == request.zone && rank-- == 0) {
+  /// The place among `eligible` of the chosen one of the near ones.
+  static std::size_t index_of(std::size_t chosen, std::span<ReplicaView const> near,
+                              std::span<ReplicaView const> eligible) {
+    for (std::size_t i = 0; i < eligible.size() && chosen < near.size(); ++i) {
+      if (eligible[i].id == near[chosen].id) {
         return i;
       }
     }
-    // A rank out of range stays out of range: the router reports it, by the policy's name.
+    // An index out of range stays out of range: the router reports it, by the policy's name.
     return eligible.size();
   }
 

@@ -5,6 +5,8 @@
 #include <string_view>
 
 #include "replica_router/causality/freshness.hpp"
+#include "replica_router/causality/lsn.hpp"
+#include "replica_router/time_point.hpp"
 #include "replica_router/topology/node_facts.hpp"
 
 namespace replica_router {
@@ -47,47 +49,79 @@ constexpr bool lacks_only_proof(Verdict verdict) {
   return verdict == Verdict::position_not_reached || verdict == Verdict::too_stale;
 }
 
-/// Whether the replica is proven to have what the contract demands. Unknown is never fresh.
-constexpr bool has_position(NodeFacts const& facts, CausalPosition const& wanted) {
+/// What a routing decision looks at of one node: no more than one cache line holds, and as much of the verdict as is
+/// the same for every read.
+struct Standing {
+  TimePoint as_of = never;  ///< as in `NodeFacts`, and so the others of these names
+  TimePoint returned_at = never;
+  Duration lag = Duration::max();
+  Duration latency{};
+  Lsn position;
+  std::uint32_t epoch = 0;
+  std::uint32_t primary_timeline = 0;
+  Lineage lineage = Lineage::unknown;
+  Verdict verdict = Verdict::unheard_of;  ///< on a read that demands nothing
+};
+
+/// The node's standing by what is known of it.
+constexpr Standing standing_of(NodeFacts const& facts, Duration max_lag) {
+  auto const verdict = [&] {
+    switch (facts.health) {
+      case Health::unknown: return Verdict::unheard_of;
+      case Health::down: return Verdict::down;
+      case Health::up: break;
+    }
+    switch (facts.role) {
+      case Role::unknown: return Verdict::unheard_of;
+      case Role::primary: return Verdict::not_a_replica;
+      case Role::fenced: return Verdict::fenced;
+      case Role::foreign: return Verdict::foreign;
+      case Role::replica: break;
+    }
+    // Where no position of a primary was ever known there is none to be behind: reads outlive the primary, also at
+    // start.
+    return facts.is_measured && facts.lag > max_lag ? Verdict::behind_max_lag : Verdict::eligible;
+  };
+  return {facts.as_of, facts.returned_at,      facts.lag,     facts.latency, facts.position,
+          facts.epoch, facts.primary_timeline, facts.lineage, verdict()};
+}
+
+/// Whether the replica is proven to have what the contract demands. Unknown is never fresh. `known` is its facts or its
+/// standing.
+template <class Known>
+constexpr bool has_position(Known const& known, CausalPosition const& wanted) {
   if (wanted.at == never) {
     return true;
   }
-  if (facts.lineage != Lineage::same) {
+  if (known.lineage != Lineage::same) {
     return false;
   }
   bool const replayed_it =
-      wanted.lsn && wanted.timeline == facts.primary_timeline && facts.position >= wanted.lsn.before_page_header();
-  return replayed_it || facts.as_of >= wanted.at;
+      wanted.lsn && wanted.timeline == known.primary_timeline && known.position >= wanted.lsn.before_page_header();
+  return replayed_it || known.as_of >= wanted.at;
 }
 
 /// Judges one node for one read.
-constexpr Verdict judge(NodeFacts const& facts, Freshness const& demand, Duration max_lag) {
-  switch (facts.health) {
-    case Health::unknown: return Verdict::unheard_of;
-    case Health::down: return Verdict::down;
-    case Health::up: break;
+constexpr Verdict judge(Standing const& standing, Freshness const& demand) {
+  bool const is_withheld = demand.placement == Placement::primary_only;
+  if (standing.verdict != Verdict::eligible) {
+    return standing.verdict == Verdict::behind_max_lag && is_withheld ? Verdict::placement : standing.verdict;
   }
-  switch (facts.role) {
-    case Role::unknown: return Verdict::unheard_of;
-    case Role::primary: return Verdict::not_a_replica;
-    case Role::fenced: return Verdict::fenced;
-    case Role::foreign: return Verdict::foreign;
-    case Role::replica: break;
-  }
-  if (demand.placement == Placement::primary_only) {
+  if (is_withheld) {
     return Verdict::placement;
   }
-  // Where no position of a primary was ever known there is none to be behind: reads outlive the primary, also at start.
-  if (facts.is_measured && facts.lag > max_lag) {
-    return Verdict::behind_max_lag;
-  }
-  if (!has_position(facts, demand.position)) {
+  if (!has_position(standing, demand.position)) {
     return Verdict::position_not_reached;
   }
-  if (demand.as_of != never && (facts.lineage != Lineage::same || facts.as_of < demand.as_of)) {
+  if (demand.as_of != never && (standing.lineage != Lineage::same || standing.as_of < demand.as_of)) {
     return Verdict::too_stale;
   }
   return Verdict::eligible;
+}
+
+/// The same, by all that is known of the node.
+constexpr Verdict judge(NodeFacts const& facts, Freshness const& demand, Duration max_lag) {
+  return judge(standing_of(facts, max_lag), demand);
 }
 
 }  // namespace replica_router
