@@ -29,7 +29,7 @@ TEST_CASE("less busy is fewer leases for the weight") {
 
 TEST_CASE("of two replicas the less busy one is always taken, of many never the busiest") {
   std::mt19937_64 random{1};
-  auto const everyone = [](std::size_t) { return true; };
+  auto const everyone = [](rr::ReplicaView const&) { return true; };
   for (std::size_t size = 2; size <= 8; ++size) {
     auto views = replicas(size);
     for (std::size_t i = 0; i < size; ++i) {
@@ -51,11 +51,11 @@ TEST_CASE("only candidates are drawn") {
   std::mt19937_64 random{2};
   auto const views = replicas(8);
   for (unsigned mask = 0; mask < 256; ++mask) {
-    auto const is_candidate = [&](std::size_t i) { return (mask >> i & 1U) != 0; };
+    auto const is_candidate = [&](rr::ReplicaView const& view) { return (mask >> view.id & 1U) != 0; };
     std::set<std::size_t> seen;
     for (int i = 0; i < 300; ++i) {
       if (auto const chosen = rr::less_busy_of_two(random(), views, is_candidate)) {
-        REQUIRE(is_candidate(*chosen));
+        REQUIRE(is_candidate(views[*chosen]));
         seen.insert(*chosen);
       } else {
         REQUIRE(mask == 0);

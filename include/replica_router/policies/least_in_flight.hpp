@@ -18,7 +18,7 @@ class LeastInFlight {
  public:
   /// The less busy of two replicas drawn by the request's entropy.
   std::optional<std::size_t> choose(ReadRequest const& request, std::span<ReplicaView const> eligible) const {
-    return less_busy_of_two(request.entropy, eligible, [](std::size_t) { return true; });
+    return less_busy_of_two(request.entropy, eligible, [](ReplicaView const&) { return true; });
   }
 
   /// The policy's text form.

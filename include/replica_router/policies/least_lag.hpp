@@ -37,13 +37,11 @@ class LeastLag {
   std::optional<std::size_t> choose(ReadRequest const& request, std::span<ReplicaView const> eligible) const {
     auto least = Duration::max();
     for (auto const& replica : eligible) {
-      least = std::min(least, lag_of(replica));
+      least = std::min(least, replica.lag);
     }
-    bool const none_is_known = least == Duration::max();
-    return less_busy_of_two(request.entropy, eligible, [&](std::size_t i) {
-      auto const lag = lag_of(eligible[i]);
-      return none_is_known || (lag != Duration::max() && lag - least <= tolerance_);
-    });
+    auto const limit = limit_above(std::max(least, Duration::zero()));
+    return less_busy_of_two(request.entropy, eligible,
+                            [limit](ReplicaView const& replica) { return replica.lag <= limit; });
   }
 
   /// The policy's text form.
@@ -52,7 +50,11 @@ class LeastLag {
   }
 
  private:
-  static Duration lag_of(ReplicaView const& replica) { return std::max(replica.lag, Duration::zero()); }
+  /// The longest lag that is near enough. An unknown one is not, unless the least is unknown too.
+  Duration limit_above(Duration least) const {
+    constexpr auto unknown = Duration::max();
+    return least == unknown ? unknown : tolerance_ < unknown - least ? least + tolerance_ : unknown - Duration{1};
+  }
 
   Duration tolerance_ = default_tolerance;
 };

@@ -41,9 +41,10 @@ class LowestLatency {
         best = std::min(best, replica.latency);
       }
     }
-    return less_busy_of_two(request.entropy, eligible, [&](std::size_t i) {
-      return !is_known(eligible[i]) || eligible[i].latency - best <= window_;
-    });
+    // An unknown latency is zero, and so within any limit.
+    auto const limit = window_ < Duration::max() - best ? best + window_ : Duration::max();
+    return less_busy_of_two(request.entropy, eligible,
+                            [limit](ReplicaView const& replica) { return replica.latency <= limit; });
   }
 
   /// The policy's text form.

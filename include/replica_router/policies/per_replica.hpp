@@ -70,8 +70,8 @@ class PerReplica {
     return cells[id - begin];
   }
 
-  std::array<Cell, inline_ids> first_{};
-  std::array<std::atomic<Cell*>, block_count> blocks_{};
+  alignas(64) std::array<Cell, inline_ids> first_{};  // one cache line, and nothing that is only read beside it
+  alignas(64) std::array<std::atomic<Cell*>, block_count> blocks_{};
 };
 
 }  // namespace replica_router

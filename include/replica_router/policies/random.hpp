@@ -17,12 +17,15 @@ class Random {
  public:
   /// The replica on which the request's entropy falls.
   std::optional<std::size_t> choose(ReadRequest const& request, std::span<ReplicaView const> eligible) const {
-    auto const everyone = [](std::size_t) { return true; };
-    auto const total = total_weight(eligible, everyone);
-    if (total == 0) {
+    if (eligible.empty()) {
       return std::nullopt;
     }
-    return pick_by_weight(static_cast<std::uint32_t>(request.entropy >> 32), eligible, total, everyone);
+    auto const everyone = [](ReplicaView const&) { return true; };
+    auto const draw = static_cast<std::uint32_t>(request.entropy >> 32);
+    if (are_all_alike(eligible, everyone)) {
+      return pick_alike(draw, eligible.size());
+    }
+    return pick_by_weight(draw, eligible, total_weight(eligible, everyone), everyone);
   }
 
   /// The policy's text form.

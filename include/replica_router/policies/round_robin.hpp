@@ -33,24 +33,14 @@ class BasicRoundRobin {
     if (eligible.empty()) {
       return std::nullopt;
     }
-    std::array<Place, 16> few;
-    std::vector<Place> many;
-    if (eligible.size() > few.size()) {
-      many.resize(eligible.size());
-    }
-    auto const places = many.empty() ? std::span{few}.first(eligible.size()) : std::span{many};
+    bool const weigh_alike = std::all_of(eligible.begin(), eligible.end(), [&](ReplicaView const& replica) {
+      return weight_of(replica) == weight_of(eligible.front());
+    });
     while (true) {
-      auto const field = survey(eligible, places);
-      auto const index = field.longest == field.shortest ? longest_waiting(places) : first_due(places);
-      auto const& chosen = places[index];
-      auto end = field.front - chosen.behind + chosen.stride;
-      if (chosen.stride == field.longest) {
-        // Distinct places keep the order of service; ties would let an early index go twice before a late one.
-        end = std::max<std::uint64_t>(end - field.front, 1) + field.front;
-      }
-      auto seen = chosen.at;
-      if (places_.at(eligible[index].id).compare_exchange_weak(seen, end, std::memory_order_relaxed)) {
-        return index;
+      auto const turn = weigh_alike ? turn_of_longest_waiting(eligible) : turn_by_weight(eligible);
+      auto seen = turn.from;
+      if (places_.at(eligible[turn.index].id).compare_exchange_weak(seen, turn.to, std::memory_order_relaxed)) {
+        return turn.index;
       }
     }
   }
@@ -64,6 +54,56 @@ class BasicRoundRobin {
 
   /// Divisible by 1 to 25, so that the strides of ordinary weights are exact.
   static constexpr double round = 26'771'144'400.0;
+
+  static Number stride_of(Number weight) {
+    return static_cast<Number>(weight == 1 ? round : round / static_cast<double>(weight));
+  }
+
+  static bool is_ahead(Number a, Number b) { return static_cast<std::int64_t>(a - b) > 0; }
+
+  /// Whose turn it is, and where it moves their place.
+  struct Turn {
+    std::size_t index;
+    Number from;
+    Number to;
+  };
+
+  /// The turn where all weights are equal. No list of places is made for it: it is by far the most frequent case.
+  Turn turn_of_longest_waiting(std::span<ReplicaView const> eligible) {
+    auto const stride = stride_of(weight_of(eligible.front()));
+    Turn turn{0, places_.at(eligible.front().id).load(std::memory_order_relaxed), 0};
+    auto front = turn.from;
+    for (std::size_t i = 1; i < eligible.size(); ++i) {
+      auto const at = places_.at(eligible[i].id).load(std::memory_order_relaxed);
+      front = is_ahead(at, front) ? at : front;
+      bool const waits_longer = is_ahead(turn.from, at);
+      turn.index = waits_longer ? i : turn.index;
+      turn.from = waits_longer ? at : turn.from;
+    }
+    turn.to = end_of(front, std::min(front - turn.from, stride), stride, stride);
+    return turn;
+  }
+
+  /// The turn where weights differ.
+  Turn turn_by_weight(std::span<ReplicaView const> eligible) {
+    std::array<Place, 16> few;
+    std::vector<Place> many;
+    if (eligible.size() > few.size()) {
+      many.resize(eligible.size());
+    }
+    auto const places = many.empty() ? std::span{few}.first(eligible.size()) : std::span{many};
+    auto const field = survey(eligible, places);
+    auto const index = first_due(places);
+    auto const& chosen = places[index];
+    return {index, chosen.at, end_of(field.front, chosen.behind, chosen.stride, field.longest)};
+  }
+
+  /// Where a turn ends that begins so far behind the foremost.
+  static Number end_of(Number front, Number behind, Number stride, Number longest) {
+    auto const end = front - behind + stride;
+    // Distinct places keep the order of service; ties would let an early index go twice before a late one.
+    return stride == longest ? std::max<Number>(end - front, 1) + front : end;
+  }
 
   struct Place {
     Number at;
@@ -79,9 +119,8 @@ class BasicRoundRobin {
   };
 
   struct Field {
-    std::uint64_t front;
-    std::uint64_t longest;   // the stride of the least weight
-    std::uint64_t shortest;  // the stride of the greatest weight
+    Number front;
+    Number longest;  // the stride of the least weight
   };
 
   Field survey(std::span<ReplicaView const> eligible, std::span<Place> places) {
@@ -89,28 +128,16 @@ class BasicRoundRobin {
     for (std::size_t i = 0; i < eligible.size(); ++i) {
       auto const at = places_.at(eligible[i].id).load(std::memory_order_relaxed);
       auto const weight = weight_of(eligible[i]);
-      auto const stride = static_cast<std::uint64_t>(weight == 1 ? round : round / weight);
+      auto const stride = stride_of(weight);
       places[i] = {at, 0, stride, weight};
-      bool const is_first = i == 0;
-      field.front = is_first || static_cast<std::int64_t>(at - field.front) > 0 ? at : field.front;
-      field.longest = is_first ? stride : std::max(field.longest, stride);
-      field.shortest = is_first ? stride : std::min(field.shortest, stride);
+      field.front = i == 0 || is_ahead(at, field.front) ? at : field.front;
+      field.longest = std::max(field.longest, stride);
     }
     for (auto& place : places) {
       // One longest stride is the widest that the field gets by itself: whoever is further behind has been away.
       place.behind = std::min(field.front - place.at, field.longest);
     }
     return field;
-  }
-
-  static std::size_t longest_waiting(std::span<Place const> places) {
-    std::size_t first = 0;
-    for (std::size_t i = 1; i < places.size(); ++i) {
-      if (places[i].is_before(places[first])) {
-        first = i;
-      }
-    }
-    return first;
   }
 
   /// Of those that are not ahead of the average, the one whose turn ends first. Taking simply the first end, or the

@@ -16,7 +16,7 @@ constexpr bool is_less_busy(ReplicaView const& a, ReplicaView const& b) {
   return std::uint64_t{a.in_flight} * weight_of(b) < std::uint64_t{b.in_flight} * weight_of(a);
 }
 
-/// The less busy of two different replicas, drawn by weight from those for which `is_candidate(index)` holds.
+/// The less busy of two different replicas, drawn by weight from those for which `is_candidate(replica)` holds.
 ///
 /// The first drawn when they are equally busy, the only one when there is just one, nothing when there is none.
 /// Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001).
@@ -26,10 +26,10 @@ std::optional<std::size_t> less_busy_of_two(std::uint64_t entropy, std::span<Rep
   auto const first_draw = static_cast<std::uint32_t>(entropy);
   auto const second_draw = static_cast<std::uint32_t>(entropy >> 32);
   if (are_all_alike(replicas, is_candidate)) {
-    // By far the most frequent case, without a walk that ends at a place no processor can foresee.
+    // By far the most frequent case.
     auto const n = replicas.size();
-    auto const first = static_cast<std::size_t>((std::uint64_t{first_draw} * n) >> 32);
-    auto const step = static_cast<std::size_t>((std::uint64_t{second_draw} * (n - 1)) >> 32);
+    auto const first = pick_alike(first_draw, n);
+    auto const step = pick_alike(second_draw, n - 1);
     auto const second = step < first ? step : step + 1;
     return n > 1 && is_less_busy(replicas[second], replicas[first]) ? second : first;
   }
@@ -42,8 +42,9 @@ std::optional<std::size_t> less_busy_of_two(std::uint64_t entropy, std::span<Rep
   if (rest == 0) {
     return first;
   }
-  auto const second =
-      pick_by_weight(second_draw, replicas, rest, [&](std::size_t i) { return i != first && is_candidate(i); });
+  auto const second = pick_by_weight(second_draw, replicas, rest, [&](ReplicaView const& replica) {
+    return &replica != &replicas[first] && is_candidate(replica);
+  });
   return is_less_busy(replicas[second], replicas[first]) ? second : first;
 }
 

@@ -18,12 +18,12 @@ constexpr std::uint32_t weight_of(ReplicaView const& replica) {
   return std::clamp<std::uint32_t>(replica.weight, 1, max_weight);
 }
 
-/// The weights of all replicas for which `is_candidate(index)` holds, added up.
+/// The weights of all replicas for which `is_candidate(replica)` holds, added up.
 template <class IsCandidate>
 std::uint64_t total_weight(std::span<ReplicaView const> replicas, IsCandidate is_candidate) {
   std::uint64_t total = 0;
-  for (std::size_t i = 0; i < replicas.size(); ++i) {
-    total += is_candidate(i) ? weight_of(replicas[i]) : 0;
+  for (auto const& replica : replicas) {
+    total += is_candidate(replica) ? weight_of(replica) : 0;
   }
   return total;
 }
@@ -31,11 +31,19 @@ std::uint64_t total_weight(std::span<ReplicaView const> replicas, IsCandidate is
 /// Whether there are replicas, all of them candidates and all of the same weight.
 template <class IsCandidate>
 bool are_all_alike(std::span<ReplicaView const> replicas, IsCandidate is_candidate) {
-  std::size_t alike = 0;  // counted rather than tested one by one, so that there is no branch to foresee
-  for (std::size_t i = 0; i < replicas.size(); ++i) {
-    alike += std::size_t{is_candidate(i)} * std::size_t{replicas[i].weight == replicas[0].weight};
+  if (replicas.empty()) {
+    return false;
   }
-  return alike != 0 && alike == replicas.size();
+  bool are_alike = true;  // looked at to the end, so that there is no branch to foresee
+  for (auto const& replica : replicas) {
+    are_alike &= is_candidate(replica) && replica.weight == replicas.front().weight;
+  }
+  return are_alike;
+}
+
+/// The one of `count` alike on which `entropy` falls. Without a walk, which would end where no processor can foresee.
+constexpr std::size_t pick_alike(std::uint32_t entropy, std::size_t count) {
+  return static_cast<std::size_t>((std::uint64_t{entropy} * count) >> 32);
 }
 
 /// The candidate on which `entropy` falls, each with probability weight / `total`.
@@ -47,7 +55,7 @@ std::size_t pick_by_weight(std::uint32_t entropy, std::span<ReplicaView const> r
   auto at = (std::uint64_t{entropy} * total) >> 32;
   std::size_t picked = 0;
   for (std::size_t i = 0; i < replicas.size(); ++i) {
-    if (!is_candidate(i)) {
+    if (!is_candidate(replicas[i])) {
       continue;
     }
     picked = i;
