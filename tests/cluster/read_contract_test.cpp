@@ -52,6 +52,7 @@ TEST_CASE("a read that asks for nothing demands nothing of any node") {
   auto const contract = contract_for({}, {}, {}, {});
   CHECK(contract.demand.demands_nothing());
   CHECK(contract.strictest().demands_nothing());
+  CHECK(contract.demands_nothing());
   CHECK(contract.on_unmet == OnUnmet::primary);
   CHECK(contract.wait_up_to == 0s);
   CHECK(contract.monotonic == MonotonicReads::off);
@@ -124,6 +125,7 @@ TEST_CASE("under monotonic reads another node must have what the session has rea
   read.monotonic = MonotonicReads::on;
   auto const contract = contract_for(read, {}, {}, having_read(4, 7, now - 1s));
   CHECK(contract.demand_of(4, 7).demands_nothing());
+  CHECK_FALSE(contract.demands_nothing());  // of another node something is
   CHECK(contract.demand_of(5, 7).as_of == now - 1s);
   CHECK(contract.demand_of(4, 8).as_of == now - 1s);  // no longer what it was
 }
