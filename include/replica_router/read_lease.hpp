@@ -49,7 +49,7 @@ class ReadLease {
         lease_{std::move(lease)},
         transaction_{&transaction},
         scope_{std::move(scope)},
-        staleness_{staleness_of(lease_.facts(), lease_.leased_at())} {}
+        staleness_{staleness_of(lease_.standing(), lease_.leased_at())} {}
   ReadLease(ReadLease&&) noexcept = default;
   ReadLease& operator=(ReadLease&& other) noexcept {
     if (this != &other) {
@@ -87,7 +87,7 @@ class ReadLease {
   /// Gives the connection back now rather than at the end of the scope.
   void end() noexcept {
     if (lease_.is_held()) {
-      ReadNote<Backend> const note{std::move(scope_), lease_.node().id, lease_.facts().epoch, lease_.backend()};
+      ReadNote<Backend> const note{std::move(scope_), lease_.node().id, lease_.standing().epoch, lease_.backend()};
       lease_.give_back();
     }
   }

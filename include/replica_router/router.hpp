@@ -62,23 +62,12 @@ class ReplicaRouter {
   /// A lease on the node that the read goes to; `->` and `*` give a transaction object in autocommit, one round trip a
   /// statement. A statement that fails is not run elsewhere: `read(fn)` does that.
   ///
-  /// Throws: `ConfigError` for options out of range; `FreshnessUnmet`, `NoReplicaAvailable`, `NoPrimaryAvailable` when
-  /// no node may serve it in time; `PoolTimeout` when the node's connections are all out.
-  [[nodiscard]] ReadLease<Backend> read(ReadOptions const& given = {}) {
-    auto const options = options_for(given);
-    auto route = route_for(options);
-    for (;;) {
-      auto& lease = route.take();
-      ReadTransaction* transaction = nullptr;
-      try {
-        transaction = &begin_read(lease, options);
-      } catch (...) {
-        route.run_elsewhere_or_rethrow();
-        continue;
-      }
-      return {std::move(lease), *transaction, cluster(), scope_to_note(session_, route)};
-    }
-  }
+  /// Throws: `FreshnessUnmet`, `NoReplicaAvailable`, `NoPrimaryAvailable` when no node may serve it in time;
+  /// `PoolTimeout` when the node's connections are all out.
+  [[nodiscard]] ReadLease<Backend> read() { return lease_for(session_->defaults); }
+
+  /// As `read()`, with a contract of its own. Throws: `ConfigError` for options out of range.
+  [[nodiscard]] ReadLease<Backend> read(ReadOptions const& given) { return lease_for(options_for(given)); }
 
   /// Runs `fn(transaction)` on the node that the read goes to and returns its result. When the node fails, rather than
   /// the statement, or recovery on a replica cancels it, `fn` is run again on another node.
@@ -87,27 +76,14 @@ class ReplicaRouter {
   template <class Function>
     requires std::invocable<Function&, ReadTransaction&>
   std::invoke_result_t<Function&, ReadTransaction&> read(Function&& fn) {
-    return read(ReadOptions{}, std::forward<Function>(fn));
+    return run(session_->defaults, fn);
   }
 
-  /// As `read(fn)`, with a contract of its own.
+  /// As `read(fn)`, with a contract of its own. Throws: also `ConfigError` for options out of range.
   template <class Function>
     requires std::invocable<Function&, ReadTransaction&>
   std::invoke_result_t<Function&, ReadTransaction&> read(ReadOptions const& given, Function&& fn) {
-    auto const options = options_for(given);
-    auto const shared = shared_;  // they stay should this router be destroyed while `fn` runs
-    auto const session = session_;
-    auto route = route_for(options);
-    for (;;) {
-      auto& lease = route.take();
-      try {
-        auto& transaction = begin_read(lease, options);
-        ReadNote const note{scope_to_note(session, route), lease.node().id, lease.facts().epoch, lease.backend()};
-        return fn(transaction);
-      } catch (...) {
-        route.run_elsewhere_or_rethrow();
-      }
-    }
+    return run(options_for(given), fn);
   }
 
   /// A transaction on the primary: `->` and `*` give it, `commit()` makes it definite, else it is rolled back.
@@ -270,6 +246,39 @@ class ReplicaRouter {
 
   ReadRoute<Policy, Backend> route_for(ReadOptions const& options) const {
     return {shared_->cluster, backend(), shared_->policy, session_->scope.state(), options};
+  }
+
+  ReadLease<Backend> lease_for(ReadOptions const& options) {
+    auto route = route_for(options);
+    for (;;) {
+      auto& lease = route.take();
+      ReadTransaction* transaction = nullptr;
+      try {
+        transaction = &begin_read(lease, options);
+      } catch (...) {
+        route.run_elsewhere_or_rethrow();
+        continue;
+      }
+      return {std::move(lease), *transaction, cluster(), scope_to_note(session_, route)};
+    }
+  }
+
+  template <class Function>
+  std::invoke_result_t<Function&, ReadTransaction&> run(ReadOptions const& options, Function& fn) {
+    // They stay, the session's defaults with them, should this router be destroyed while `fn` runs.
+    auto const shared = shared_;
+    auto const session = session_;
+    auto route = route_for(options);
+    for (;;) {
+      auto& lease = route.take();
+      try {
+        auto& transaction = begin_read(lease, options);
+        ReadNote const note{scope_to_note(session, route), lease.node().id, lease.standing().epoch, lease.backend()};
+        return fn(transaction);
+      } catch (...) {
+        route.run_elsewhere_or_rethrow();
+      }
+    }
   }
 
   static ReadTransaction& begin_read(Lease<Backend>& lease, ReadOptions const& options) {

@@ -17,20 +17,20 @@ class Lease {
   using NodeType = Node<Backend>;
   using Slot = typename Pool<Backend>::Slot;
 
-  Lease(Cluster<Backend>& cluster, NodeType& node, Slot& slot, NodeFacts const& facts)
-      : cluster_{&cluster}, node_{&node}, slot_{&slot}, facts_{facts} {}
+  Lease(Cluster<Backend>& cluster, NodeType& node, Slot& slot, Standing const& standing)
+      : cluster_{&cluster}, node_{&node}, slot_{&slot}, standing_{standing} {}
   Lease(Lease&& other) noexcept
       : cluster_{other.cluster_},
         node_{other.node_},
         slot_{std::exchange(other.slot_, nullptr)},
-        facts_{other.facts_} {}
+        standing_{other.standing_} {}
   Lease& operator=(Lease&& other) noexcept {
     if (this != &other) {
       give_back();
       cluster_ = other.cluster_;
       node_ = other.node_;
       slot_ = std::exchange(other.slot_, nullptr);
-      facts_ = other.facts_;
+      standing_ = other.standing_;
     }
     return *this;
   }
@@ -47,7 +47,7 @@ class Lease {
   /// When it was given out.
   TimePoint leased_at() const { return slot_->leased_at; }
   /// What was known of the node when the lease was taken.
-  NodeFacts const& facts() const { return facts_; }
+  Standing const& standing() const { return standing_; }
 
   /// Ends what was begun on the connection and gives it back now.
   void give_back() noexcept {
@@ -61,14 +61,14 @@ class Lease {
       node_->counters.lost.fetch_add(1, std::memory_order_relaxed);
       cluster_->suspect(node_->id);
     }
-    node_->pool.give_back(*std::exchange(slot_, nullptr), is_reusable, node_->facts.read().epoch);
+    node_->pool.give_back(*std::exchange(slot_, nullptr), is_reusable, node_->standing.read().epoch);
   }
 
  private:
   Cluster<Backend>* cluster_;
   NodeType* node_;
   Slot* slot_;
-  NodeFacts facts_;
+  Standing standing_;
 };
 
 }  // namespace replica_router

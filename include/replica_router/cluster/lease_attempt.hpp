@@ -18,12 +18,12 @@ struct Patience {
   TimePoint until = never;
 };
 
-/// Leases a connection of one node, of which `facts` are known; nothing when the node turned out to be unable, which is
-/// put into `last_failure` and becomes a reason to probe it. One that takes longer to connect than a probe may is
+/// Leases a connection of one node, which is in its `epoch` now; nothing when the node turned out to be unable, which
+/// is put into `last_failure` and becomes a reason to probe it. One that takes longer to connect than a probe may is
 /// probed meanwhile, over a new connection: so it is found to be down, and this caller set free, well before
 /// `connect_timeout`. Throws: `PoolTimeout`, naming the node, when all its connections stayed out.
 template <class Backend>
-typename Pool<Backend>::Slot* try_lease(Cluster<Backend>& cluster, Node<Backend>& node, NodeFacts const& facts,
+typename Pool<Backend>::Slot* try_lease(Cluster<Backend>& cluster, Node<Backend>& node, std::uint32_t epoch,
                                         Purpose purpose, Patience patience, std::string& last_failure) {
   auto const& backend = cluster.backend();
   auto const& options = cluster.options();
@@ -34,13 +34,13 @@ typename Pool<Backend>::Slot* try_lease(Cluster<Backend>& cluster, Node<Backend>
         doubtful_at = TimePoint::max();
         cluster.suspect(node.id, Suspicion::no_new_connection);
       }
-      return node.facts.read().health == Health::down;
+      return node.standing.read().verdict == Verdict::down;
     };
     return backend.connect(node.address, access_for(purpose), std::min(latest, backend.now() + options.connect_timeout),
                            is_hopeless);
   };
   try {
-    return &node.pool.acquire(purpose, facts.epoch, patience.now, patience.until, connect);
+    return &node.pool.acquire(purpose, epoch, patience.now, patience.until, connect);
   } catch (ConnectFailure const& failure) {
     node.counters.refused.fetch_add(1, std::memory_order_relaxed);
     last_failure = node.endpoint.name + ": " + failure.what();

@@ -119,7 +119,7 @@ class Monitor {
     reaped_at_ = now;
     for (auto* node : cluster_.nodes()) {
       if (node != nullptr) {
-        node->pool.reap(node->facts.read().epoch);
+        node->pool.reap(node->standing.read().epoch);
       }
     }
   }

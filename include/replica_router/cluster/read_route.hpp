@@ -58,7 +58,7 @@ class ReadRoute {
     while (!attempt(cluster_.changes())) {
       lease_.reset();
     }
-    cluster_.log().route(Operation::read, lease_->node(), lease_->facts());
+    cluster_.log().route(Operation::read, lease_->node(), lease_->standing());
     return *lease_;
   }
 
@@ -71,7 +71,7 @@ class ReadRoute {
     auto const failure = backend_.failure_in_flight(lease.connection());
     bool const is_lost = failure == Failure::connection_lost;
     bool const is_conflict =
-        lease.facts().role == Role::replica && (failure == Failure::serialization || failure == Failure::deadlock);
+        lease.standing().role == Role::replica && (failure == Failure::serialization || failure == Failure::deadlock);
     if ((!is_lost && !is_conflict) || backend_.now() >= deadline_) {
       throw;
     }
@@ -194,14 +194,14 @@ class ReadRoute {
 
   /// Leases a connection of one node; false when the node turned out to be unable, which is noted.
   bool take_from(NodeType& node, Purpose purpose) {
-    auto const facts = node.facts.read();
+    auto const standing = node.standing.read();
     auto* const slot =
-        try_lease(cluster_, node, facts, purpose, Patience{began_at_, request_.now, deadline_}, last_failure_);
+        try_lease(cluster_, node, standing.epoch, purpose, Patience{began_at_, request_.now, deadline_}, last_failure_);
     if (slot == nullptr) {
       leave_out(node, last_failure_);
       return false;
     }
-    if (!prepare(lease_.emplace(cluster_, node, *slot, facts), purpose)) {
+    if (!prepare(lease_.emplace(cluster_, node, *slot, standing), purpose)) {
       return false;
     }
     node.counters.reads.fetch_add(1, std::memory_order_relaxed);
@@ -232,7 +232,7 @@ class ReadRoute {
     try {
       auto const asked_at = backend_.now();
       auto const position = lease_->connection().replayed();
-      cluster_.replayed(node->id, lease_->facts().epoch, position, asked_at);
+      cluster_.replayed(node->id, lease_->standing().epoch, position, asked_at);
     } catch (...) {
       if (!backend_.failure_in_flight(lease_->connection())) {
         throw;
@@ -240,8 +240,8 @@ class ReadRoute {
       leave_out(*node, text_in_flight());
       return false;
     }
-    auto const facts = node->facts.read();
-    if (judge(facts, contract_.demand_of(node->id, facts.epoch), options_.max_lag) == Verdict::eligible) {
+    auto const standing = node->standing.read();
+    if (judge(standing, contract_.demand_of(node->id, standing.epoch)) == Verdict::eligible) {
       return true;
     }
     node->counters.reads.fetch_sub(1, std::memory_order_relaxed);

@@ -26,10 +26,10 @@ class RouteLog {
       : backend_{backend}, events_{std::move(observer)} {}
 
   /// A read or a write has its connection.
-  void route(Operation operation, Node<Backend> const& node, NodeFacts const& facts) const {
+  void route(Operation operation, Node<Backend> const& node, Standing const& standing) const {
     events_.post([&] {
       auto const now = backend_.now();
-      return RouteEvent{now, operation, node.endpoint.name, staleness_of(facts, now)};
+      return RouteEvent{now, operation, node.endpoint.name, staleness_of(standing, now)};
     });
   }
 

@@ -44,7 +44,7 @@ struct SharedState {
 
   /// After a confirmed commit: the session must see it, and replicas are to be proven soon.
   void committed(CausalScope& scope, Lease<Backend> const& lease, std::optional<Lsn> lsn) {
-    CausalPosition const position{lsn.value_or(Lsn{}), lsn ? lease.facts().timeline : 0, backend.now()};
+    CausalPosition const position{lsn.value_or(Lsn{}), lsn ? lease.standing().timeline : 0, backend.now()};
     scope.must_see(position, cluster.facts());
     if (lsn) {
       cluster.nudge(position);

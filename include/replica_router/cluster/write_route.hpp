@@ -39,7 +39,7 @@ class WriteRoute {
   /// Throws: `NoPrimaryAvailable` when none was to be had by the deadline, `PoolTimeout`, the server's own error.
   Lease<Backend> take() {
     auto lease = begin();
-    cluster_.log().route(Operation::write, lease.node(), lease.facts());
+    cluster_.log().route(Operation::write, lease.node(), lease.standing());
     return lease;
   }
 
@@ -57,7 +57,7 @@ class WriteRoute {
       if (write.mark().id == 0) {
         throw;
       }
-      switch (settle(write.mark(), lease.facts().timeline)) {
+      switch (settle(write.mark(), lease.standing().timeline)) {
         case Settlement::committed: break;
         case Settlement::aborted: throw ProvenAborted{};
         case Settlement::in_progress:
@@ -133,7 +133,7 @@ class WriteRoute {
       std::optional<Lease<Backend>> lease;
       try {
         lease.emplace(begin());
-        if (timeline == 0 || lease->facts().timeline != timeline) {
+        if (timeline == 0 || lease->standing().timeline != timeline) {
           return Settlement::unknown;
         }
         lease->connection().end();
@@ -158,13 +158,13 @@ class WriteRoute {
 
   std::optional<Lease<Backend>> begin_on(Node<Backend>& node) {
     std::optional<Lease<Backend>> out;
-    auto const facts = node.facts.read();
+    auto const standing = node.standing.read();
     auto* const slot =
-        try_lease(cluster_, node, facts, Purpose::write, Patience{began_at_, now_, deadline_}, last_failure_);
+        try_lease(cluster_, node, standing.epoch, Purpose::write, Patience{began_at_, now_, deadline_}, last_failure_);
     if (slot == nullptr) {
       return out;
     }
-    out.emplace(cluster_, node, *slot, facts);
+    out.emplace(cluster_, node, *slot, standing);
     try {
       cluster_.statements().prepare_on(out->connection());
       out->connection().begin_write(write_, position_);

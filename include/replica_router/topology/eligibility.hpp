@@ -49,8 +49,8 @@ constexpr bool lacks_only_proof(Verdict verdict) {
   return verdict == Verdict::position_not_reached || verdict == Verdict::too_stale;
 }
 
-/// What a routing decision looks at of one node: no more than one cache line holds, and as much of the verdict as is
-/// the same for every read.
+/// What routing looks at of one node: no more than one cache line holds, and as much of the verdict as is the same for
+/// every read.
 struct Standing {
   TimePoint as_of = never;  ///< as in `NodeFacts`, and so the others of these names
   TimePoint returned_at = never;
@@ -59,6 +59,8 @@ struct Standing {
   Lsn position;
   std::uint32_t epoch = 0;
   std::uint32_t primary_timeline = 0;
+  std::uint32_t timeline = 0;
+  Role role = Role::unknown;
   Lineage lineage = Lineage::unknown;
   Verdict verdict = Verdict::unheard_of;  ///< on a read that demands nothing
 };
@@ -82,8 +84,9 @@ constexpr Standing standing_of(NodeFacts const& facts, Duration max_lag) {
     // start.
     return facts.is_measured && facts.lag > max_lag ? Verdict::behind_max_lag : Verdict::eligible;
   };
-  return {facts.as_of, facts.returned_at,      facts.lag,     facts.latency, facts.position,
-          facts.epoch, facts.primary_timeline, facts.lineage, verdict()};
+  return {facts.as_of, facts.returned_at,      facts.lag,      facts.latency, facts.position,
+          facts.epoch, facts.primary_timeline, facts.timeline, facts.role,    facts.lineage,
+          verdict()};
 }
 
 /// Whether the replica is proven to have what the contract demands. Unknown is never fresh. `known` is its facts or its
