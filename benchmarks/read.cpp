@@ -23,6 +23,7 @@ using namespace replica_router::benchmarks;
 
 constexpr auto span = 30ms;
 constexpr auto pause = 10ms;
+constexpr int rounds = 9;  // of every turn, on connections of its own
 
 using RawConnection = std::unique_ptr<PGconn, decltype(&PQfinish)>;
 
@@ -41,46 +42,48 @@ void read_with_libpq(PGconn* connection, int id) {
 enum class Goals { judged, not_judged };
 
 /// One table, for one way of placing client and servers on the machine's cores.
-void measure(Report& report, std::string const& placement, Goals goals, int rounds) {
+void measure(Report& report, std::string const& placement, Goals goals, int turns) {
   testing::Cluster cluster{{.replicas = 2}};
   make_test_table(cluster);
   auto const conninfo = cluster.replica(0).conninfo();
-
-  RawConnection const raw{PQconnectdb(conninfo.c_str()), PQfinish};
-  PQclear(PQprepare(raw.get(), statement_name, statement, 0, nullptr));
-  pqxx::connection held{conninfo};
-  pqxx::connection other{cluster.replica(1).conninfo()};
-  held.prepare(statement_name, statement);
-  other.prepare(statement_name, statement);
-  auto const one = make_router(cluster, StickyAfterWrite<LeastLag>{}, 1);
-  auto const two = make_router(cluster, StickyAfterWrite<LeastLag>{}, 2);
 
   Keys keys;
   std::minstd_rand coin{7};
   auto const way = [](auto operation) { return Side{{}, [operation] { return time_of(operation, span); }}; };
   enum : std::size_t { libpq, libpqxx, either, by_hand, lease_one, function_one, lease_two, function_two };
-  Rounds const figures{{
-                           way([&] { read_with_libpq(raw.get(), keys.next()); }),
-                           way([&] {
-                             pqxx::nontransaction tx{held};
-                             read_point(tx, keys.next());
-                           }),
-                           way([&] {
-                             pqxx::nontransaction tx{coin() % 64 < 32 ? held : other};
-                             read_point(tx, keys.next());
-                           }),
-                           way([&] {
-                             pqxx::read_transaction tx{held};
-                             read_point(tx, keys.next());
-                             tx.commit();
-                           }),
-                           way([&] { read_point(*one->read(), keys.next()); }),
-                           way([&] { one->read([&](auto& tx) { read_point(tx, keys.next()); }); }),
-                           way([&] { read_point(*two->read(), keys.next()); }),
-                           way([&] { two->read([&](auto& tx) { read_point(tx, keys.next()); }); }),
-                       },
-                       rounds,
-                       pause};
+  Rounds figures;
+  for (int turn = 0; turn < turns; ++turn) {
+    RawConnection const raw{PQconnectdb(conninfo.c_str()), PQfinish};
+    PQclear(PQprepare(raw.get(), statement_name, statement, 0, nullptr));
+    pqxx::connection held{conninfo};
+    pqxx::connection other{cluster.replica(1).conninfo()};
+    held.prepare(statement_name, statement);
+    other.prepare(statement_name, statement);
+    auto const one = make_router(cluster, StickyAfterWrite<LeastLag>{}, 1);
+    auto const two = make_router(cluster, StickyAfterWrite<LeastLag>{}, 2);
+    figures.add({{
+                     way([&] { read_with_libpq(raw.get(), keys.next()); }),
+                     way([&] {
+                       pqxx::nontransaction tx{held};
+                       read_point(tx, keys.next());
+                     }),
+                     way([&] {
+                       pqxx::nontransaction tx{coin() % 64 < 32 ? held : other};
+                       read_point(tx, keys.next());
+                     }),
+                     way([&] {
+                       pqxx::read_transaction tx{held};
+                       read_point(tx, keys.next());
+                       tx.commit();
+                     }),
+                     way([&] { read_point(*one->read(), keys.next()); }),
+                     way([&] { one->read([&](auto& tx) { read_point(tx, keys.next()); }); }),
+                     way([&] { read_point(*two->read(), keys.next()); }),
+                     way([&] { two->read([&](auto& tx) { read_point(tx, keys.next()); }); }),
+                 },
+                 rounds,
+                 pause});
+  }
 
   // Apart from the others: what is left of a session when it has been closed would be charged to the next side.
   Rounds const apart{{
@@ -126,9 +129,9 @@ void measure(Report& report, std::string const& placement, Goals goals, int roun
 
 int main(int argc, char** argv) {
   return run_benchmark("read", argc, argv, [](Report& report) {
-    measure(report, "client and servers where the system puts them", Goals::not_judged, 61);
+    measure(report, "client and servers where the system puts them", Goals::not_judged, 5);
     stay_on_one_core();
-    measure(report, "client and servers on one core", Goals::judged, 61);
+    measure(report, "client and servers on one core", Goals::judged, 9);
     report.note(
         "Goals are judged on one core: nothing wakes up and nothing overlaps there, so a round trip is shortest, "
         "all that the client does is seen in it, and the figures repeat. Where the system places the processes, "

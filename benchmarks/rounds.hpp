@@ -64,6 +64,18 @@ class Rounds {
     }
   }
 
+  /// Nothing measured yet.
+  Rounds() = default;
+
+  /// Takes in rounds of the same sides, measured on other connections: a server process may be faster than the next for
+  /// as long as it lives, by where its memory lies, and so what is compared must not always run on the same ones.
+  void add(Rounds const& others) {
+    figures_.resize(others.figures_.size());
+    for (std::size_t side = 0; side < figures_.size(); ++side) {
+      figures_[side].insert(figures_[side].end(), others.figures_[side].begin(), others.figures_[side].end());
+    }
+  }
+
   /// The median of a side's figures.
   double median(std::size_t side) const { return median_of(figures_.at(side)); }
 
