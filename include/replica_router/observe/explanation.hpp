@@ -1,12 +1,9 @@
 // Why this node, and why not that one? One printable line a node.
 #pragma once
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <ratio>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -23,15 +20,13 @@ std::string readable(std::type_identity_t<Span> duration) {
   if (duration == Span::max()) {
     return "unknown";
   }
-  auto const whole = std::chrono::duration_cast<std::chrono::microseconds>(duration);
-  auto const us = std::chrono::duration_cast<std::chrono::duration<double, std::micro>>(whole).count();
+  auto const us = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
   if (us < 1'000) {
-    return fmt::format("{:.0f} us", us);
+    return std::to_string(us) + " us";
   }
-  if (us < 999'950) {
-    return fmt::format("{:.1f} ms", us / 1'000);
-  }
-  return fmt::format("{:.1f} s", us / 1'000'000);
+  bool const is_long = us >= 999'950;
+  auto const tenths = is_long ? (us + 50'000) / 100'000 : (us + 50) / 100;
+  return std::to_string(tenths / 10) + '.' + std::to_string(tenths % 10) + (is_long ? " s" : " ms");
 }
 
 /// The proven staleness bound at `now`; `Duration::max()` when nothing is proven. `known` is a node's facts or
@@ -61,24 +56,24 @@ std::string reason_text(Facts const& facts, Verdict verdict, Freshness const& de
     case Verdict::behind_max_lag:
       return facts.lag == Duration::max()
                  ? "its lag is unknown: it is behind every position of the primary known so far"
-                 : fmt::format("{} behind, max_lag is {}", readable(facts.lag), readable(max_lag));
+                 : readable(facts.lag) + " behind, max_lag is " + readable(max_lag);
     case Verdict::position_not_reached: {
       if (facts.lineage != Lineage::same) {
-        return fmt::format("not proven to follow the primary's timeline {} (its own: {})", facts.primary_timeline,
-                           facts.timeline == 0 ? "unknown" : std::to_string(facts.timeline));
+        return "not proven to follow the primary's timeline " + std::to_string(facts.primary_timeline) +
+               " (its own: " + (facts.timeline == 0 ? "unknown" : std::to_string(facts.timeline)) + ")";
       }
       if (demand.position.lsn && demand.position.timeline == facts.primary_timeline) {
         auto const missing = demand.position.lsn.bytes_since(facts.position);
-        return fmt::format("replayed up to {}, the read must see {}: {} bytes more{}", facts.position.text(),
-                           demand.position.lsn.text(), missing, catch_up_text(facts, missing));
+        return "replayed up to " + facts.position.text() + ", the read must see " + demand.position.lsn.text() + ": " +
+               std::to_string(missing) + " bytes more" + catch_up_text(facts, missing);
       }
       return "not proven to have the session's last write";
     }
     case Verdict::too_stale: {
       auto const bound = staleness_of(facts, now);
-      return bound == Duration::max() ? std::string{"its staleness is unknown"}
-                                      : fmt::format("proven at most {} stale, the limit is {}", readable(bound),
-                                                    readable(now - demand.as_of));
+      return bound == Duration::max()
+                 ? std::string{"its staleness is unknown"}
+                 : "proven at most " + readable(bound) + " stale, the limit is " + readable(now - demand.as_of);
     }
     case Verdict::down:
     case Verdict::foreign:

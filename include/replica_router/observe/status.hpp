@@ -1,8 +1,6 @@
 // How is everything? A snapshot of what the router knows of each node, to look at or to print.
 #pragma once
 
-#include <fmt/core.h>
-
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -38,10 +36,14 @@ struct NodeStatus {
   template <class Self = NodeStatus>
   std::string text() const {
     Self const& self = *this;
-    auto out = fmt::format(
-        "{} ({}): {}, {}, lag {}, stale at most {}, answers in {}, {} of {} connections, {} reads, {} writes", name,
-        address, text_of(health), text_of(role), readable(self.lag), readable(self.staleness),
-        latency == Duration::zero() ? "unknown" : readable(latency), pool.open, pool.max_connections, reads, writes);
+    auto out = self.name + " (" + address + "): ";
+    out += text_of(health);
+    out += ", ";
+    out += text_of(role);
+    out += ", lag " + readable(self.lag) + ", stale at most " + readable(self.staleness) + ", answers in " +
+           (latency == Duration::zero() ? "unknown" : readable(self.latency)) + ", " + std::to_string(self.pool.open) +
+           " of " + std::to_string(self.pool.max_connections) + " connections, " + std::to_string(reads) + " reads, " +
+           std::to_string(writes) + " writes";
     if (!reason.empty()) {
       out += ": " + reason;
     }
@@ -67,10 +69,12 @@ struct Status {
   template <class Self = Status>
   std::string text() const {
     Self const& self = *this;
-    auto out = fmt::format("policy {}, {} retries, {} reads on the primary; ", self.policy, retries, fallbacks);
-    out += is_split          ? "split: two writable nodes of the same timeline, writes are refused"
-           : primary.empty() ? "no primary known"
-                             : fmt::format("primary {}, timeline {}, at {}", self.primary, timeline, position.text());
+    auto out = "policy " + self.policy + ", " + std::to_string(retries) + " retries, " + std::to_string(fallbacks) +
+               " reads on the primary; ";
+    out += is_split ? "split: two writable nodes of the same timeline, writes are refused"
+           : primary.empty()
+               ? "no primary known"
+               : "primary " + self.primary + ", timeline " + std::to_string(timeline) + ", at " + position.text();
     for (auto const& node : nodes) {
       out += '\n' + node.text();
     }
