@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstddef>
-#include <deque>
+#include <vector>
 
 #include "replica_router/pool/pool_slot.hpp"
 #include "replica_router/pool/pool_stock.hpp"
@@ -65,7 +65,7 @@ class PoolQueue {
   }
 
  private:
-  std::deque<Waiter*> waiters_;
+  std::vector<Waiter*> waiters_;
 };
 
 }  // namespace replica_router
