@@ -36,35 +36,31 @@ namespace replica_router {
 ///
 /// Durations are a whole number with one of the `duration_units`. Spaces between words and marks do not matter.
 /// Thread safety: as the policy inside, so any thread for all of the library's.
-class AnyPolicy {
+template <class Default>
+class BasicAnyPolicy {
  public:
   /// The router's default policy, `sticky(least-lag)`.
-  template <class Default = StickyAfterWrite<LeastLag>>
-  AnyPolicy() : AnyPolicy(Default{}) {}
+  BasicAnyPolicy() : BasicAnyPolicy(Default{}) {}
 
   /// Holds `policy`.
   template <class Policy>
-    requires(!std::same_as<Policy, AnyPolicy> && RoutingPolicy<Policy>)
-  explicit AnyPolicy(Policy policy) : held_{std::make_unique<Held<Policy>>(std::move(policy))} {}
+    requires(!std::same_as<Policy, BasicAnyPolicy> && RoutingPolicy<Policy>)
+  explicit BasicAnyPolicy(Policy policy) : held_{std::make_unique<Held<Policy>>(std::move(policy))} {}
 
   /// The policy that `text` describes.
   /// Throws: ConfigError that quotes the text, marks what is wrong, and says what is allowed.
-  template <class Any = AnyPolicy>
-  static Any parse(std::string_view text) {
-    return detail::PolicyMaker<Any>{text}.make();
-  }
+  static BasicAnyPolicy parse(std::string_view text) { return detail::PolicyMaker<BasicAnyPolicy>{text}.make(); }
 
   /// The policy that an environment variable describes; the default one when it is unset or empty.
   /// Throws: ConfigError as `parse` does, naming the variable.
   /// Thread safety: as `std::getenv`, so not while another thread changes the environment.
-  template <class Any = AnyPolicy>
-  static Any from_environment(char const* variable = "REPLICA_ROUTER_POLICY") {
+  static BasicAnyPolicy from_environment(char const* variable = "REPLICA_ROUTER_POLICY") {
     auto const* const text = std::getenv(variable);  // NOLINT(concurrency-mt-unsafe): told to the caller above
     if (text == nullptr || *text == '\0') {
-      return Any{};
+      return {};
     }
     try {
-      return Any::parse(text);
+      return parse(text);
     } catch (ConfigError const& error) {
       throw ConfigError(std::string(variable) + ": " + error.what());
     }
@@ -122,5 +118,8 @@ class AnyPolicy {
 
   std::unique_ptr<Base> held_;
 };
+
+/// See `BasicAnyPolicy`. Why it is a template: see `replica_router.hpp`.
+using AnyPolicy = BasicAnyPolicy<StickyAfterWrite<LeastLag>>;
 
 }  // namespace replica_router
