@@ -105,7 +105,7 @@ TEST_CASE("a demand stands for a position of the primary, once one is known for 
 
 TEST_CASE("the arrival is foretold from the last answer on, and never sooner than 2 ms after it") {
   auto facts = replica();
-  CHECK(rr::replayed_at(facts, rr::Lsn{50'000}) == std::nullopt);
+  CHECK(rr::replayed_at(facts, rr::Lsn{50'000}) == rr::never);
   facts.replay_rate = 20'000;
   CHECK(rr::replayed_at(facts, rr::Lsn{50'000}) == facts.probed_at + 2s);
   CHECK(rr::replayed_at(facts, rr::Lsn{10'001}) == facts.probed_at + 2ms);

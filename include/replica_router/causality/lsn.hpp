@@ -22,15 +22,13 @@ class Lsn {
   /// Reads the server's text form, two hexadecimal halves such as `16/B374D848`; nothing when the text is not one.
   static constexpr std::optional<Lsn> parse(std::string_view text) {
     auto const slash = text.find('/');
-    if (slash == std::string_view::npos) {
+    std::uint32_t high = 0;
+    std::uint32_t low = 0;
+    if (slash == std::string_view::npos || !read_half(text.substr(0, slash), high) ||
+        !read_half(text.substr(slash + 1), low)) {
       return std::nullopt;
     }
-    auto const high = half(text.substr(0, slash));
-    auto const low = half(text.substr(slash + 1));
-    if (!high || !low) {
-      return std::nullopt;
-    }
-    return Lsn{(std::uint64_t{*high} << 32) | *low};
+    return Lsn{(std::uint64_t{high} << 32) | low};
   }
 
   /// The server's text form.
@@ -78,11 +76,10 @@ class Lsn {
   friend constexpr auto operator<=>(Lsn, Lsn) = default;
 
  private:
-  static constexpr std::optional<std::uint32_t> half(std::string_view digits) {
+  static constexpr bool read_half(std::string_view digits, std::uint32_t& value) {
     if (digits.empty() || digits.size() > 8) {
-      return std::nullopt;
+      return false;
     }
-    std::uint32_t value = 0;
     for (char const c : digits) {
       std::uint32_t digit = 0;
       if (c >= '0' && c <= '9') {
@@ -92,11 +89,11 @@ class Lsn {
       } else if (c >= 'a' && c <= 'f') {
         digit = static_cast<std::uint32_t>(c - 'a' + 10);
       } else {
-        return std::nullopt;
+        return false;
       }
       value = (value << 4) | digit;
     }
-    return value;
+    return true;
   }
 
   std::uint64_t bytes_ = 0;

@@ -82,10 +82,8 @@ class LsnClock {
     return stays_[size_ - 1].until - before.until - Duration{static_cast<Duration::rep>(passed)};
   }
 
-  /// The latest sample; nothing before the first.
-  std::optional<Sample> latest() const {
-    return size_ == 0 ? std::nullopt : std::optional{Sample{stays_[size_ - 1].until, stays_[size_ - 1].lsn}};
-  }
+  /// The latest sample; that of `never` before the first.
+  Sample latest() const { return size_ == 0 ? Sample{} : Sample{stays_[size_ - 1].until, stays_[size_ - 1].lsn}; }
 
   /// The position of the first sample asked for at or after `moment`: an upper bound of everything committed before it.
   /// Nothing when there is none yet.

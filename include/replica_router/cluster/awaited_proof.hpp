@@ -33,11 +33,11 @@ class AwaitedProof {
       auto* const node = cluster_.nodes()[view.id];
       auto const facts = node->facts.read();
       auto const wanted = wanted_of(*node, facts);
-      auto const arrival = wanted ? replayed_at(facts, *wanted) : std::nullopt;
-      if (!arrival && latest < first.second) {
+      auto const arrival = wanted ? replayed_at(facts, *wanted) : never;
+      if (arrival == never && latest < first.second) {
         first = {nullptr, latest};
-      } else if (arrival && *arrival < first.second) {
-        first = {node, *arrival};
+      } else if (arrival != never && arrival < first.second) {
+        first = {node, arrival};
       }
     }
     return first;

@@ -72,12 +72,12 @@ constexpr std::optional<Lsn> wanted_position(Facts const& facts, Freshness const
   return wanted;
 }
 
-/// When a replica will have replayed up to `wanted`, at the rate of its last two answers. Nothing where no rate is
-/// known. Never sooner than 2 ms after the last answer: asking more often would only slow it down.
+/// When a replica will have replayed up to `wanted`, at the rate of its last two answers; `never` where no rate is
+/// known. Not sooner than 2 ms after the last answer: asking more often would only slow it down.
 template <class Facts>
-std::optional<TimePoint> replayed_at(Facts const& facts, Lsn wanted) {
+TimePoint replayed_at(Facts const& facts, Lsn wanted) {
   if (facts.replay_rate <= 0 || facts.probed_at == never) {
-    return std::nullopt;
+    return never;
   }
   auto const missing = static_cast<double>(wanted.bytes_since(facts.position));
   // Beyond a day it is as good as never, and would not fit the clock.

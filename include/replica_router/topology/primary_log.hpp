@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <optional>
 
 #include "replica_router/causality/lsn.hpp"
 #include "replica_router/causality/lsn_clock.hpp"
@@ -40,8 +39,8 @@ class PrimaryLog {
     flushed_ = Lsn{};
   }
 
-  /// The latest position; nothing before the first.
-  std::optional<Sample> latest() const { return clock_.latest(); }
+  /// The latest position; that of `never` before the first.
+  Sample latest() const { return clock_.latest(); }
 
   /// How far `replay` is behind; zero for who has all that can be had, `Duration::max()` when older than every sample.
   Duration lag(Lsn replay) const {

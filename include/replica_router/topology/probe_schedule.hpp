@@ -137,7 +137,7 @@ class ProbeSchedule {
   /// When the replica will have what is wanted, by its replay rate; `never` when that is unknown.
   TimePoint arrival_of(Facts const& facts, ClusterFacts const& cluster) const {
     auto const wanted = wanted_position(facts, {wanted_, wanted_moment_, Placement::anywhere}, cluster);
-    return wanted ? replayed_at(facts, *wanted).value_or(never) : never;
+    return wanted ? replayed_at(facts, *wanted) : never;
   }
 
   TopologyLimits limits_;

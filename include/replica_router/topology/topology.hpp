@@ -95,10 +95,9 @@ class Topology {
     }
     if (cluster_.primary == id) {
       log_.sample(answer);
-      if (auto const latest = log_.latest()) {
-        cluster_.position = latest->lsn;
-        cluster_.position_at = latest->asked_at;
-      }
+      auto const latest = log_.latest();
+      cluster_.position = latest.lsn;
+      cluster_.position_at = latest.asked_at;
       place_all();
     } else {
       place(node);
