@@ -108,7 +108,8 @@ constexpr std::uint64_t admitted_share(TimePoint returned_at, Duration warm_up, 
   }
   auto const elapsed = std::max(now - returned_at, Duration::zero());
   constexpr double least = 64;
-  return static_cast<std::uint64_t>(least + (1024 - least) * (std::chrono::duration<double>{elapsed} / warm_up));
+  auto const part = static_cast<double>(elapsed.count()) / static_cast<double>(warm_up.count());
+  return static_cast<std::uint64_t>(least + (1024 - least) * part);
 }
 
 }  // namespace replica_router
