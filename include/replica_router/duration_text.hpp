@@ -37,9 +37,10 @@ inline constexpr std::array<DurationUnit, 6> duration_unit_table{{{"h", 3'600'00
 }  // namespace detail
 
 /// Reads a whole number with its unit and nothing else, such as `250ms` or `-1s`; nothing when the text is not one,
-/// lacks its unit, or does not fit. Whether zero or a negative span makes sense is for the caller to say.
+/// lacks its unit, or does not fit a `Span` exactly. Whether zero or less makes sense is for the caller to say.
 /// Units: see `duration_units`.
-inline std::optional<Duration> parse_duration(std::string_view text) {
+template <class Span = Duration>
+std::optional<Span> parse_duration(std::string_view text) {
   bool const is_negative = text.starts_with('-');
   if (is_negative) {
     text.remove_prefix(1);
@@ -61,7 +62,9 @@ inline std::optional<Duration> parse_duration(std::string_view text) {
     auto const magnitude = number * unit.nanoseconds;
     // Negated while unsigned, because the most negative count has no positive counterpart.
     auto const count = static_cast<std::int64_t>(is_negative ? std::uint64_t{0} - magnitude : magnitude);
-    return std::chrono::duration_cast<Duration>(std::chrono::nanoseconds{count});
+    std::chrono::nanoseconds const exact{count};
+    auto const span = std::chrono::duration_cast<Span>(exact);
+    return span == exact ? std::optional{span} : std::nullopt;
   }
   return std::nullopt;
 }

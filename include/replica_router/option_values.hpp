@@ -5,6 +5,7 @@
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <concepts>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -84,7 +85,8 @@ bool is_allowed(Value value, Range<Value> allowed) {
 inline bool is_allowed(std::optional<Milliseconds> const& value, Range<Milliseconds> allowed) {
   return !value || is_allowed(*value, allowed);
 }
-inline bool is_allowed(std::string const& value, AnyOfItsKind) {
+template <std::same_as<std::string> Text>
+bool is_allowed(Text const& value, AnyOfItsKind) {
   return std::none_of(value.begin(), value.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; });
 }
 template <Enumeration Enum>
@@ -113,19 +115,19 @@ std::string allowed_text(Enum value, AnyOfItsKind) {
 }
 
 // The way back from text; false when it is none. Whether the value is allowed is another question.
-inline bool read_value(std::string_view text, int& value) {
+template <std::same_as<int> Number>
+bool read_value(std::string_view text, Number& value) {
   auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc{} && end == text.data() + text.size();
 }
-inline bool read_value(std::string_view text, Milliseconds& value) {
-  auto const duration = parse_duration(text);
-  if (!duration || *duration % Milliseconds{1} != Duration::zero()) {
-    return false;
-  }
-  value = std::chrono::duration_cast<Milliseconds>(*duration);
-  return true;
+template <std::same_as<Milliseconds> Span>
+bool read_value(std::string_view text, Span& value) {
+  auto const span = parse_duration<Span>(text);
+  value = span.value_or(value);
+  return span.has_value();
 }
-inline bool read_value(std::string_view text, std::optional<Milliseconds>& value) {
+template <std::same_as<std::optional<Milliseconds>> Limit>
+bool read_value(std::string_view text, Limit& value) {
   if (text == "none") {
     value.reset();
     return true;
