@@ -95,8 +95,24 @@ void naming(std::string const& name, Step step) {
   }
 }
 
+/// `Options::from_conninfo`.
+template <class Made, class Address = ConnInfo>
+Made options_from_conninfo(std::string const& text) {
+  if (text.find_first_not_of(blanks) == std::string::npos) {
+    throw ConfigError{"the connection string is empty: it must name the primary's host, and may name the replicas'"};
+  }
+  auto whole = Address::parse(text);
+  whole.set("target_session_attrs", "any");
+  Made out;
+  for (auto const& host : whole.hosts()) {
+    auto& endpoint = out.primary.conninfo.empty() ? out.primary : out.replicas.emplace_back();
+    endpoint.conninfo = host.text();
+  }
+  return out;
+}
+
 /// `Options::from_environment` on variables given.
-template <class Made, class Variables>
+template <class Made, class Address = ConnInfo, class Variables>
 Made options_from(Variables const& variables) {
   refuse_near_misses(variables);
   Made out;
@@ -111,16 +127,15 @@ Made options_from(Variables const& variables) {
       throw ConfigError{"REPLICA_ROUTER_CONNINFO stands for all nodes: unset it, or unset " +
                         variable_of(primary != nullptr ? "primary" : "replicas")};
     }
-    naming("REPLICA_ROUTER_CONNINFO", [&] { out = Made::from_conninfo(*conninfo); });
+    naming("REPLICA_ROUTER_CONNINFO", [&] { out = options_from_conninfo<Made>(*conninfo); });
   }
   if (primary != nullptr) {
-    naming("REPLICA_ROUTER_PRIMARY", [&] { ConnInfo::parse(*primary); });
+    naming("REPLICA_ROUTER_PRIMARY", [&] { Address::parse(*primary); });
     out.primary = *primary;
   }
   if (replicas != nullptr) {
     for (auto& text : endpoints_of(*replicas)) {
-      naming("REPLICA_ROUTER_REPLICAS, item " + std::to_string(out.replicas.size() + 1),
-             [&] { ConnInfo::parse(text); });
+      naming("REPLICA_ROUTER_REPLICAS, item " + std::to_string(out.replicas.size() + 1), [&] { Address::parse(text); });
       out.replicas.emplace_back(std::move(text));
     }
   }
@@ -138,17 +153,7 @@ Made options_from(Variables const& variables) {
 
 template <class Made>
 Made Options::from_conninfo(std::string const& text) {
-  if (text.find_first_not_of(detail::blanks) == std::string::npos) {
-    throw ConfigError{"the connection string is empty: it must name the primary's host, and may name the replicas'"};
-  }
-  auto whole = ConnInfo::parse(text);
-  whole.set("target_session_attrs", "any");
-  Made out;
-  for (auto const& host : whole.hosts()) {
-    auto& endpoint = out.primary.conninfo.empty() ? out.primary : out.replicas.emplace_back();
-    endpoint.conninfo = host.text();
-  }
-  return out;
+  return detail::options_from_conninfo<Made>(text);
 }
 
 template <class Made>

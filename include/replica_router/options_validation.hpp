@@ -85,9 +85,7 @@ PlacedEndpoint<Address> checked(std::string field, Endpoint& endpoint) {
 /// Gives the nameless their names: `host:port`, with the database where that alone is not unique.
 template <class Placed>
 void name_all(std::vector<Placed>& placed) {
-  auto const count = [](std::vector<std::string> const& names, std::string const& name) {
-    return std::count(names.begin(), names.end(), name);
-  };
+  auto const count = [](auto const& names, auto const& name) { return std::count(names.begin(), names.end(), name); };
   std::vector<std::string> taken;
   std::vector<std::string> short_names;
   for (auto const& [field, endpoint, conninfo] : placed) {
