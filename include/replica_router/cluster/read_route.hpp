@@ -151,7 +151,7 @@ class ReadRoute {
   }
 
   bool take_from_primary(std::uint64_t seen, FallbackReason reason) {
-    if (auto* const primary = cluster_.primary(); primary != nullptr && !has_failed(primary->id)) {
+    if (auto* const primary = cluster_.primary(); primary != nullptr && !has_failed(*primary)) {
       bool const is_taken = take_from(*primary, Purpose::primary_read);
       if (is_taken) {
         cluster_.log().fallback(*primary, reason);
@@ -254,7 +254,9 @@ class ReadRoute {
     cluster_.log().retry(Operation::read, node, reason);
   }
 
-  bool has_failed(NodeId id) const { return std::find(failed_.begin(), failed_.end(), id) != failed_.end(); }
+  bool has_failed(NodeType const& node) const {
+    return std::find(failed_.begin(), failed_.end(), node.id) != failed_.end();
+  }
 
   ReadRefusal<Backend> refusal() const { return {cluster_, contract_, failed_, last_failure_}; }
 
