@@ -174,8 +174,8 @@ class ReplicaRouter {
   /// everything known of the primary. Throws: nothing of its own.
   TokenVerdict observe(std::string_view token) {
     auto const [verdict, position] = TokenDesk{shared_->cluster, backend()}.judge(token);
-    if (position) {
-      session_->scope.must_see(*position, shared_->cluster.facts());
+    if (position.at != never) {
+      session_->scope.must_see(position, shared_->cluster.facts());
     }
     return verdict;
   }

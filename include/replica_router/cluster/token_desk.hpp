@@ -1,7 +1,7 @@
 // What is this token worth here? Issuing a session's position, and judging one that came from outside.
 #pragma once
 
-#include <optional>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -12,10 +12,10 @@
 
 namespace replica_router {
 
-/// What a token from outside is, and the position it stands for where it is good for anything.
+/// What a token from outside is, and the position it stands for; that of `never` where it is good for nothing.
 struct TokenJudgement {
   TokenVerdict verdict = TokenVerdict::empty;
-  std::optional<CausalPosition> position = std::nullopt;
+  CausalPosition position{};
 };
 
 /// Issues and judges tokens by what is known of the cluster.
@@ -57,14 +57,14 @@ class TokenDesk {
     return text_for(facts.timeline, facts.position);
   }
 
-  /// What a token from outside is, and the position it stands for where it is good for anything.
+  /// What a token from outside is, and the position it stands for.
   TokenJudgement judge(std::string_view text) const {
     if (text.empty()) {
-      return {TokenVerdict::empty, std::nullopt};
+      return {TokenVerdict::empty, {}};
     }
     auto const token = Token::parse(text);
     if (!token) {
-      return {TokenVerdict::malformed, std::nullopt};
+      return {TokenVerdict::malformed, {}};
     }
     auto const now = backend_.now();
     auto facts = cluster_.facts();
@@ -79,14 +79,14 @@ class TokenDesk {
       facts = sampled_since(now);
     }
     if (is_foreign()) {
-      return {TokenVerdict::of_another_cluster, std::nullopt};
+      return {TokenVerdict::of_another_cluster, {}};
     }
     if (token->timeline < facts.timeline) {
       return {TokenVerdict::before_failover, CausalPosition{Lsn{}, 0, now}};
     }
     // Where the primary cannot be asked nothing speaks against the token.
     if (is_newer() && facts.position_at >= now) {
-      return {TokenVerdict::ahead_of_primary, std::nullopt};
+      return {TokenVerdict::ahead_of_primary, {}};
     }
     return {TokenVerdict::accepted, CausalPosition{token->lsn, token->timeline, now}};
   }
