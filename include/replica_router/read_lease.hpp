@@ -6,29 +6,29 @@
 #include <string_view>
 #include <utility>
 
-#include "replica_router/cluster/causal_scope.hpp"
 #include "replica_router/cluster/lease.hpp"
+#include "replica_router/cluster/session_state.hpp"
 #include "replica_router/errors.hpp"
 #include "replica_router/observe/explanation.hpp"
 
 namespace replica_router {
 
-/// Notes in a causal scope, when it goes out of scope itself, that a read has ended. Without a scope it notes nothing.
+/// Notes in a session, when it goes out of scope itself, that a read has ended. Without a session it notes nothing.
 template <class Backend>
 class ReadNote {
  public:
-  ReadNote(std::shared_ptr<CausalScope> scope, NodeId node, std::uint32_t epoch, Backend const& backend)
-      : scope_{std::move(scope)}, node_{node}, epoch_{epoch}, backend_{backend} {}
+  ReadNote(std::shared_ptr<SessionState> session, NodeId node, std::uint32_t epoch, Backend const& backend)
+      : session_{std::move(session)}, node_{node}, epoch_{epoch}, backend_{backend} {}
   ReadNote(ReadNote const&) = delete;
   ReadNote& operator=(ReadNote const&) = delete;
   ~ReadNote() {
-    if (scope_ != nullptr) {
-      scope_->has_read(node_, epoch_, backend_.now());
+    if (session_ != nullptr) {
+      session_->scope.has_read(node_, epoch_, backend_.now());
     }
   }
 
  private:
-  std::shared_ptr<CausalScope> scope_;
+  std::shared_ptr<SessionState> session_;
   NodeId node_;
   std::uint32_t epoch_;
   Backend const& backend_;
@@ -44,11 +44,11 @@ class ReadLease {
   using Transaction = typename Backend::ReadTransaction;
 
   ReadLease(Lease<Backend>&& lease, Transaction& transaction, std::shared_ptr<Cluster<Backend>> cluster,
-            std::shared_ptr<CausalScope> scope)
+            std::shared_ptr<SessionState> session)
       : cluster_{std::move(cluster)},
         lease_{std::move(lease)},
         transaction_{&transaction},
-        scope_{std::move(scope)},
+        session_{std::move(session)},
         staleness_{staleness_of(lease_.standing(), lease_.leased_at())} {}
   ReadLease(ReadLease&&) noexcept = default;
   ReadLease& operator=(ReadLease&& other) noexcept {
@@ -56,7 +56,7 @@ class ReadLease {
       end();
       lease_ = std::move(other.lease_);
       transaction_ = other.transaction_;
-      scope_ = std::move(other.scope_);
+      session_ = std::move(other.session_);
       staleness_ = other.staleness_;
       cluster_ = std::move(other.cluster_);
     }
@@ -87,7 +87,7 @@ class ReadLease {
   /// Gives the connection back now rather than at the end of the scope.
   void end() noexcept {
     if (lease_.is_held()) {
-      ReadNote<Backend> const note{std::move(scope_), lease_.node().id, lease_.standing().epoch, lease_.backend()};
+      ReadNote<Backend> const note{std::move(session_), lease_.node().id, lease_.standing().epoch, lease_.backend()};
       lease_.give_back();
     }
   }
@@ -96,7 +96,7 @@ class ReadLease {
   std::shared_ptr<Cluster<Backend>> cluster_;  // before the lease, which needs it to the end
   Lease<Backend> lease_;
   Transaction* transaction_;
-  std::shared_ptr<CausalScope> scope_;  // only where the read is part of a monotonic sequence
+  std::shared_ptr<SessionState> session_;  // only where the read is part of a monotonic sequence
   Duration staleness_;
 };
 

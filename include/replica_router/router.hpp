@@ -13,7 +13,6 @@
 #include <type_traits>
 #include <utility>
 
-#include "replica_router/cluster/causal_scope.hpp"
 #include "replica_router/cluster/cluster.hpp"
 #include "replica_router/cluster/read_route.hpp"
 #include "replica_router/cluster/session_state.hpp"
@@ -259,7 +258,7 @@ class ReplicaRouter {
         route.run_elsewhere_or_rethrow();
         continue;
       }
-      return {std::move(lease), *transaction, cluster(), scope_to_note(session_, route)};
+      return {std::move(lease), *transaction, cluster(), session_to_note(session_, route)};
     }
   }
 
@@ -273,7 +272,7 @@ class ReplicaRouter {
       auto& lease = route.take();
       try {
         auto& transaction = begin_read(lease, options);
-        ReadNote const note{scope_to_note(session, route), lease.node().id, lease.standing().epoch, lease.backend()};
+        ReadNote const note{session_to_note(session, route), lease.node().id, lease.standing().epoch, lease.backend()};
         return fn(transaction);
       } catch (...) {
         route.run_elsewhere_or_rethrow();
@@ -285,11 +284,10 @@ class ReplicaRouter {
     return lease.connection().begin_read(options.snapshot.value_or(false) ? ReadMode::snapshot : ReadMode::autocommit);
   }
 
-  /// The scope, where the read is part of a monotonic sequence.
-  static std::shared_ptr<CausalScope> scope_to_note(std::shared_ptr<SessionState> const& session,
-                                                    ReadRoute<Policy, Backend> const& route) {
-    bool const is_noted = route.contract().monotonic == MonotonicReads::on;
-    return is_noted ? std::shared_ptr<CausalScope>{session, &session->scope} : nullptr;
+  /// The session, where the read is part of a monotonic sequence.
+  static std::shared_ptr<SessionState> session_to_note(std::shared_ptr<SessionState> const& session,
+                                                       ReadRoute<Policy, Backend> const& route) {
+    return route.contract().monotonic == MonotonicReads::on ? session : nullptr;
   }
 
   template <class Function>
