@@ -186,11 +186,10 @@ class ReplicaRouter {
 
   /// Takes a replica in at run time. Throws: `ConfigError` as the constructor does.
   void add_replica(Endpoint endpoint) {
-    Options all;
+    auto all = shared_->cluster.options();
+    all.replicas.clear();
     for (auto const* node : shared_->cluster.nodes()) {
-      if (node != nullptr && node->hint == RoleHint::primary) {
-        all.primary = node->endpoint;
-      } else if (node != nullptr) {
+      if (node != nullptr && node->hint == RoleHint::replica) {
         all.replicas.push_back(node->endpoint);
       }
     }
