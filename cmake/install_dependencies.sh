@@ -17,8 +17,8 @@ asked_for=" "
 say() { printf 'install: %s\n' "$*"; }
 die() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
-by_hand="g++ 12 or clang++ 14, CMake 3.22, Ninja, pkg-config, libpq, fmt 9, libpqxx 7.10; for tests and examples also\
- the PostgreSQL server programs, Catch2 3, clang-format and clang-tidy (each in this version or a later one)"
+by_hand="g++ 12 or clang++ 14, CMake 3.22, Ninja, pkg-config, libpq, libpqxx 7.10; for tests and examples also\
+ the PostgreSQL server programs, fmt 9, Catch2 3, clang-format and clang-tidy (each in this version or a later one)"
 
 # --- which system this is -------------------------------------------------------------------------------------------
 
@@ -102,8 +102,8 @@ need_program ninja ninja-build
 need_program pkg-config pkg-config
 need_program dpkg-source dpkg-dev
 [ -n "$(installed_version libpq-dev)" ] || packages+=(libpq-dev)
-need_library "$fmt"
 need_library "$libpqxx"
+[ "$asked_for" = " " ] || need_library "$fmt"
 case "$asked_for" in
   *" tests "*)
     need_program clang++ clang
