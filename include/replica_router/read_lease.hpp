@@ -90,10 +90,11 @@ class ReadLease {
       ReadNote<Backend> const note{std::move(session_), lease_.node().id, lease_.standing().epoch, lease_.backend()};
       lease_.give_back();
     }
+    cluster_.reset();
   }
 
  private:
-  std::shared_ptr<Cluster<Backend>> cluster_;  // before the lease, which needs it to the end
+  std::shared_ptr<Cluster<Backend>> cluster_;  // goes with the connection: an ended lease keeps nothing alive
   Lease<Backend> lease_;
   Transaction* transaction_;
   std::shared_ptr<SessionState> session_;  // only where the read is part of a monotonic sequence

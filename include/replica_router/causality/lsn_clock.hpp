@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <optional>
 #include <vector>
 
 #include "replica_router/causality/lsn.hpp"
@@ -84,15 +83,6 @@ class LsnClock {
 
   /// The latest sample; that of `never` before the first.
   Sample latest() const { return size_ == 0 ? Sample{} : Sample{stays_[size_ - 1].until, stays_[size_ - 1].lsn}; }
-
-  /// The position of the first sample asked for at or after `moment`: an upper bound of everything committed before it.
-  /// Nothing when there is none yet.
-  std::optional<Position> first_at_or_after(TimePoint moment) const {
-    auto const end = stays_.begin() + static_cast<std::ptrdiff_t>(size_);
-    auto const found = std::lower_bound(stays_.begin(), end, moment,
-                                        [](Stay const& stay, TimePoint wanted) { return stay.until < wanted; });
-    return found == end ? std::nullopt : std::optional{found->lsn};
-  }
 
  private:
   /// The primary was seen at `lsn` first at `since`, or before, and last at `until`. Positions and times grow along the
