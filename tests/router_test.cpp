@@ -676,6 +676,24 @@ TEST_CASE("an observer is told of routes, retries, fallbacks, changes of nodes a
   }
 }
 
+TEST_CASE("a lease keeps the router's nodes alive until it ends, and nothing afterwards") {
+  Rig rig;
+  auto const alone = rig.world.use_count();
+  auto db = std::make_unique<ReplicaRouter<RoundRobin, sim::Backend>>(rig.router(RoundRobin{}));
+  rig.advance(1s);
+  auto read = db->read();
+  auto other_read = db->read();
+  auto write = db->write();
+  db.reset();
+  CHECK(read->select() >= Lsn{});
+  CHECK(rig.world.use_count() > alone);
+  read.end();
+  other_read = std::move(read);  // what it held goes at once
+  CHECK(rig.world.use_count() > alone);
+  write.commit();
+  CHECK(rig.world.use_count() == alone);
+}
+
 TEST_CASE("a session outlives the router it came from") {
   Rig rig{1};
   auto db = std::make_unique<ReplicaRouter<RoundRobin, sim::Backend>>(rig.router(RoundRobin{}));

@@ -78,6 +78,7 @@ class WriteLease {
       on_commit_(lease_, write->commit_lsn());
     }
     lease_.give_back();
+    on_commit_ = nullptr;  // it holds what the lease needed: an ended lease keeps nothing alive
   }
 
  private:
