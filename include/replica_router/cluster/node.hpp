@@ -37,13 +37,13 @@ struct Node {
     view.weight = endpoint.weight;
   }
 
+  /// What every routing decision reads, in one cache line.
+  alignas(64) Published<Standing> standing;
+  ReplicaView view;  ///< what policies are shown of it, as far as it never changes
   NodeId const id;
   Endpoint const endpoint;
   typename Backend::Address const address;
   RoleHint const hint;
-  /// What every routing decision reads, in one cache line.
-  alignas(64) Published<Standing> standing;
-  ReplicaView view;  ///< what policies are shown of it, as far as it never changes
   Published<NodeFacts> facts;
   Pool<Backend> pool;
   NodeCounters counters;

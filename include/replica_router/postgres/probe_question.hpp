@@ -56,7 +56,7 @@ class ProbeQuestion {
   /// The health question, in the form that this server answers as far as is known. Prepared by the first that is
   /// asked: so it costs the server a quarter.
   std::string sql() const {
-    std::string const question{probe_questions[form_]};
+    std::string question{probe_questions[form_]};
     auto const name = "replica_router_probe_" + std::to_string(form_);
     switch (manner_) {
       case Manner::preparing: return "PREPARE " + name + " AS " + question + "; EXECUTE " + name;
