@@ -62,9 +62,6 @@ class ReadRoute {
     return *lease_;
   }
 
-  /// The lease that was taken.
-  Lease<Backend>& lease() { return *lease_; }
-
   /// In a `catch` block: returns when the read is to be placed anew, rethrows when the error is the caller's.
   void run_elsewhere_or_rethrow() {
     auto& lease = *lease_;

@@ -6,7 +6,6 @@
 #include <libpq-fe.h>
 
 #include <string>
-#include <string_view>
 
 #if !defined(PQXX_VERSION_MAJOR) || PQXX_VERSION_MAJOR < 7 || (PQXX_VERSION_MAJOR == 7 && PQXX_VERSION_MINOR < 10)
 #error "replica_router needs libpqxx 7.10 or newer"

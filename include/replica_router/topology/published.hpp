@@ -40,18 +40,13 @@ class Published {
   /// The latest value, whole.
   Value read() const {
     Value value;
-    read(value);
-    return value;
-  }
-
-  /// As above, into a value that is there already.
-  void read(Value& value) const {
     std::uint64_t before = 0;
     do {
       while ((before = sequence_.load(std::memory_order_acquire)) % 2 != 0) {
       }
       copy_words(value, std::make_index_sequence<words>{});
     } while (sequence_.load(std::memory_order_relaxed) != before);
+    return value;
   }
 
  private:
