@@ -47,20 +47,23 @@ class Decider {
     ProbedAtStart{monitor_};
   }
 
-  std::size_t operator()(ReadOptions const& read, CausalState const& session) {
+  std::size_t operator()(ReadTerms const& terms, CausalState const& session) {
     auto const& options = cluster_.options();
     // A decision is told the moment; reading the clock is measured beside it.
     ReadRequest request{.now = now_, .last_commit = session.last_commit, .zone = options.zone};
-    auto const contract = contract_for(read, options, policy_, request, session);
+    auto const contract = contract_for(terms, policy_, request, session);
     request.entropy = backend_.entropy();
-    Candidates candidates;
-    candidates.gather(cluster_, contract, request, nothing_failed_);
-    auto const eligible = candidates.eligible().all();
+    ViewList views;
+    gather_eligible(views, cluster_, contract, request, nothing_failed_);
+    auto const eligible = views.all();
     if (eligible.empty()) {
       throw std::runtime_error{"no replica is eligible"};
     }
     return policy_.choose(request, eligible).value();
   }
+
+  /// What a read asks for that says nothing itself.
+  ReadTerms terms() const { return terms_of(cluster_.options()); }
 
   /// The state of a session whose last write every replica is proven to have.
   CausalState after_a_proven_write() const {
@@ -139,7 +142,8 @@ void measure_policy(Table& table, std::string const& name, Make make, ReadOption
   for (auto const size : sizes) {
     auto& decider = *deciders.emplace_back(std::make_unique<Decider<Policy>>(size, make()));
     auto const session = has_written ? decider.after_a_proven_write() : CausalState{};
-    auto const decide = [&, session] { return decider(read, session); };
+    auto const terms = amended(decider.terms(), read);
+    auto const decide = [&, session, terms] { return decider(terms, session); };
     allocations.push_back(allocations_of(decide));
     for (int const threads : {1, 2}) {
       sides.push_back({std::to_string(threads), [=] { return time_on(threads, size, decide); }});

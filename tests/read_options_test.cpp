@@ -37,37 +37,3 @@ TEST_CASE("read options out of range are refused by name, value and what is allo
                        Message("ReadOptions::deadline = 0ms: allowed is 1ms to 8760h"));
   CHECK_THROWS_AS(validate(rr::ReadOptions{.deadline = std::chrono::milliseconds::max()}), rr::ConfigError);
 }
-
-TEST_CASE("what a read leaves open is taken from the defaults, and nothing else") {
-  rr::ReadOptions const defaults{.max_staleness = 1s,
-                                 .at_least = rr::Token{7, 1, rr::Lsn{5}},
-                                 .wait_up_to = 2s,
-                                 .on_unmet = rr::OnUnmet::fail,
-                                 .monotonic = rr::MonotonicReads::on,
-                                 .snapshot = true,
-                                 .deadline = 3s};
-  auto const filled = rr::filled_up({}, defaults);
-  CHECK(filled.max_staleness == 1s);
-  CHECK(filled.at_least == rr::Token{7, 1, rr::Lsn{5}});
-  CHECK(filled.wait_up_to == 2s);
-  CHECK(filled.on_unmet == rr::OnUnmet::fail);
-  CHECK(filled.monotonic == rr::MonotonicReads::on);
-  CHECK(filled.snapshot == true);
-  CHECK(filled.deadline == 3s);
-
-  rr::ReadOptions const given{.max_staleness = 9s,
-                              .at_least = rr::Token{7, 1, rr::Lsn{6}},
-                              .wait_up_to = 0s,
-                              .on_unmet = rr::OnUnmet::primary,
-                              .monotonic = rr::MonotonicReads::off,
-                              .snapshot = false,
-                              .deadline = 8s};
-  auto const kept = rr::filled_up(given, defaults);
-  CHECK(kept.max_staleness == 9s);
-  CHECK(kept.at_least == rr::Token{7, 1, rr::Lsn{6}});
-  CHECK(kept.wait_up_to == 0s);
-  CHECK(kept.on_unmet == rr::OnUnmet::primary);
-  CHECK(kept.monotonic == rr::MonotonicReads::off);
-  CHECK(kept.snapshot == false);
-  CHECK(kept.deadline == 8s);
-}

@@ -14,11 +14,13 @@
 namespace replica_router {
 
 /// Notes in a session, when it goes out of scope itself, that a read has ended. Without a session it notes nothing.
+///
+/// Lifetime: the session and the backend must outlive it.
 template <class Backend>
 class ReadNote {
  public:
-  ReadNote(std::shared_ptr<SessionState> session, NodeId node, std::uint32_t epoch, Backend const& backend)
-      : session_{std::move(session)}, node_{node}, epoch_{epoch}, backend_{backend} {}
+  ReadNote(SessionState* session, NodeId node, std::uint32_t epoch, Backend const& backend)
+      : session_{session}, node_{node}, epoch_{epoch}, backend_{backend} {}
   ReadNote(ReadNote const&) = delete;
   ReadNote& operator=(ReadNote const&) = delete;
   ~ReadNote() {
@@ -28,7 +30,7 @@ class ReadNote {
   }
 
  private:
-  std::shared_ptr<SessionState> session_;
+  SessionState* session_;
   NodeId node_;
   std::uint32_t epoch_;
   Backend const& backend_;
@@ -87,9 +89,10 @@ class ReadLease {
   /// Gives the connection back now rather than at the end of the scope.
   void end() noexcept {
     if (lease_.is_held()) {
-      ReadNote<Backend> const note{std::move(session_), lease_.node().id, lease_.standing().epoch, lease_.backend()};
+      ReadNote<Backend> const note{session_.get(), lease_.node().id, lease_.standing().epoch, lease_.backend()};
       lease_.give_back();
     }
+    session_.reset();
     cluster_.reset();
   }
 

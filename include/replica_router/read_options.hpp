@@ -46,24 +46,6 @@ struct ReadOptions {
   std::optional<std::chrono::milliseconds> deadline = std::nullopt;
 };
 
-/// A read's demands with what it leaves open taken from `defaults`.
-template <class Read = ReadOptions>
-Read filled_up(std::type_identity_t<Read> read, std::type_identity_t<Read> const& defaults) {
-  auto const fill = [](auto& member, auto const& given) {
-    if (!member) {
-      member = given;
-    }
-  };
-  fill(read.max_staleness, defaults.max_staleness);
-  fill(read.at_least, defaults.at_least);
-  fill(read.wait_up_to, defaults.wait_up_to);
-  fill(read.on_unmet, defaults.on_unmet);
-  fill(read.monotonic, defaults.monotonic);
-  fill(read.snapshot, defaults.snapshot);
-  fill(read.deadline, defaults.deadline);
-  return read;
-}
-
 /// No wait, timeout or limit is longer: a year, far inside what a nanosecond clock can count.
 inline constexpr std::chrono::milliseconds longest_wait = std::chrono::hours{24 * 365};
 

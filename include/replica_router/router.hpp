@@ -15,6 +15,7 @@
 
 #include "replica_router/cluster/cluster.hpp"
 #include "replica_router/cluster/read_route.hpp"
+#include "replica_router/cluster/read_terms.hpp"
 #include "replica_router/cluster/session_state.hpp"
 #include "replica_router/cluster/shared_state.hpp"
 #include "replica_router/cluster/token_desk.hpp"
@@ -63,10 +64,10 @@ class ReplicaRouter {
   ///
   /// Throws: `FreshnessUnmet`, `NoReplicaAvailable`, `NoPrimaryAvailable` when no node may serve it in time;
   /// `PoolTimeout` when the node's connections are all out.
-  [[nodiscard]] ReadLease<Backend> read() { return lease_for(session_->defaults); }
+  [[nodiscard]] ReadLease<Backend> read() { return lease_for(session_->terms); }
 
   /// As `read()`, with a contract of its own. Throws: `ConfigError` for options out of range.
-  [[nodiscard]] ReadLease<Backend> read(ReadOptions const& given) { return lease_for(options_for(given)); }
+  [[nodiscard]] ReadLease<Backend> read(ReadOptions const& given) { return lease_for(terms_with(given)); }
 
   /// Runs `fn(transaction)` on the node that the read goes to and returns its result. When the node fails, rather than
   /// the statement, or recovery on a replica cancels it, `fn` is run again on another node.
@@ -75,14 +76,14 @@ class ReplicaRouter {
   template <class Function>
     requires std::invocable<Function&, ReadTransaction&>
   std::invoke_result_t<Function&, ReadTransaction&> read(Function&& fn) {
-    return run(session_->defaults, fn);
+    return run(session_->terms, fn);
   }
 
   /// As `read(fn)`, with a contract of its own. Throws: also `ConfigError` for options out of range.
   template <class Function>
     requires std::invocable<Function&, ReadTransaction&>
   std::invoke_result_t<Function&, ReadTransaction&> read(ReadOptions const& given, Function&& fn) {
-    return run(options_for(given), fn);
+    return run(terms_with(given), fn);
   }
 
   /// A transaction on the primary: `->` and `*` give it, `commit()` makes it definite, else it is rolled back.
@@ -151,7 +152,7 @@ class ReplicaRouter {
   /// Throws: `ConfigError` for defaults out of range.
   [[nodiscard]] ReplicaRouter session(ReadOptions const& defaults = {}) const {
     validate(defaults);
-    return ReplicaRouter{shared_, std::make_shared<SessionState>(defaults)};
+    return ReplicaRouter{shared_, amended(terms_of(shared_->cluster.options()), defaults)};
   }
 
   /// A session that sees what the token's session had written; see `observe`.
@@ -223,36 +224,37 @@ class ReplicaRouter {
   /// Which node a read of this session would get now, and why not each other node.
   /// Throws: `ConfigError` for options out of range.
   [[nodiscard]] Explanation explain(ReadOptions const& options = {}) const {
-    return route_for(options_for(options)).explain();
+    return route_for(terms_with(options)).explain();
   }
 
  private:
   using Shared = SharedState<Policy, Backend>;
 
-  explicit ReplicaRouter(std::shared_ptr<Shared> shared,
-                         std::shared_ptr<SessionState> session = std::make_shared<SessionState>())
-      : shared_{std::move(shared)}, session_{std::move(session)} {}
+  explicit ReplicaRouter(std::shared_ptr<Shared> const& shared)
+      : ReplicaRouter{shared, terms_of(shared->cluster.options())} {}
+  ReplicaRouter(std::shared_ptr<Shared> shared, ReadTerms const& terms)
+      : shared_{std::move(shared)}, session_{std::make_shared<SessionState>(terms)} {}
 
   std::shared_ptr<Cluster<Backend>> cluster() const { return {shared_, &shared_->cluster}; }
   Backend const& backend() const { return shared_->backend; }
 
-  /// What a read asks for, the session's defaults included. Throws: `ConfigError`.
-  ReadOptions options_for(ReadOptions const& given) const {
+  /// What a read asks for, the session's terms included. Throws: `ConfigError`.
+  ReadTerms terms_with(ReadOptions const& given) const {
     validate(given);
-    return filled_up(given, session_->defaults);
+    return amended(session_->terms, given);
   }
 
-  ReadRoute<Policy, Backend> route_for(ReadOptions const& options) const {
-    return {shared_->cluster, backend(), shared_->policy, session_->scope.state(), options};
+  ReadRoute<Policy, Backend> route_for(ReadTerms const& terms) const {
+    return {shared_->cluster, backend(), shared_->policy, session_->scope.state(), terms};
   }
 
-  ReadLease<Backend> lease_for(ReadOptions const& options) {
-    auto route = route_for(options);
+  ReadLease<Backend> lease_for(ReadTerms const& terms) {
+    auto route = route_for(terms);
     for (;;) {
       auto& lease = route.take();
       ReadTransaction* transaction = nullptr;
       try {
-        transaction = &begin_read(lease, options);
+        transaction = &lease.connection().begin_read(route.contract().mode);
       } catch (...) {
         route.run_elsewhere_or_rethrow();
         continue;
@@ -262,25 +264,20 @@ class ReplicaRouter {
   }
 
   template <class Function>
-  std::invoke_result_t<Function&, ReadTransaction&> run(ReadOptions const& options, Function& fn) {
-    // They stay, the session's defaults with them, should this router be destroyed while `fn` runs.
-    auto const shared = shared_;
-    auto const session = session_;
-    auto route = route_for(options);
+  std::invoke_result_t<Function&, ReadTransaction&> run(ReadTerms const& terms, Function& fn) {
+    auto const shared = shared_;  // it stays, should this router be destroyed while `fn` runs
+    auto route = route_for(terms);
+    auto const session = session_to_note(session_, route);
     for (;;) {
       auto& lease = route.take();
       try {
-        auto& transaction = begin_read(lease, options);
-        ReadNote const note{session_to_note(session, route), lease.node().id, lease.standing().epoch, lease.backend()};
+        auto& transaction = lease.connection().begin_read(route.contract().mode);
+        ReadNote<Backend> const note{session.get(), lease.node().id, lease.standing().epoch, lease.backend()};
         return fn(transaction);
       } catch (...) {
         route.run_elsewhere_or_rethrow();
       }
     }
-  }
-
-  static ReadTransaction& begin_read(Lease<Backend>& lease, ReadOptions const& options) {
-    return lease.connection().begin_read(options.snapshot.value_or(false) ? ReadMode::snapshot : ReadMode::autocommit);
   }
 
   /// The session, where the read is part of a monotonic sequence.

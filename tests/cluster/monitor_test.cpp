@@ -258,6 +258,7 @@ TEST_CASE("about once a second idle connections are looked through") {
   Rig rig;
   rig.settle();
   rig.give_back(1, rig.lease(1));
+  rig.advance(1s);
   rig.step();
   CHECK(rig.script.open == 1);
   rig.advance(10min);

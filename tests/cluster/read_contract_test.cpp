@@ -34,7 +34,7 @@ struct Demanding {
 rr::ReadContract contract_for(ReadOptions const& read, Options const& defaults, Freshness const& policy_demand,
                               CausalState const& session, TimePoint began_at = now) {
   Demanding policy{policy_demand};
-  return rr::contract_for(read, defaults, policy, {.now = began_at}, session);
+  return rr::contract_for(rr::amended(rr::terms_of(defaults), read), policy, {.now = began_at}, session);
 }
 
 /// What a session has seen that read on one node, a while ago.

@@ -429,9 +429,11 @@ TEST_CASE("an idle connection is closed after its time, at a reaping or at the n
   for (bool const is_reaped : {true, false}) {
     Rig rig{{10, 0, 10min, 24h}};
     rig.give_back(rig.acquire(Purpose::write));
+    rig.pool.reap(1);
     rig.backend.set_forward(7min);  // less than three quarters
     rig.pool.reap(1);
     rig.give_back(rig.acquire(Purpose::write));
+    rig.pool.reap(1);
     CHECK(rig.meter.opened == 1);
     rig.backend.set_forward(10min);
     if (is_reaped) {
@@ -467,14 +469,34 @@ TEST_CASE("connections opened at once are closed between three quarters of their
   CHECK(rig.meter.open == 0);
 }
 
-TEST_CASE("a connection that outlived its time in a lease is closed on its return") {
-  Rig rig{{10, 0, 24h, 1000s}};
+TEST_CASE("a connection that outlived its time in a lease is not leased again") {
+  for (bool const is_reaped : {true, false}) {
+    Rig rig{{10, 0, 24h, 1000s}};
+    auto& slot = rig.acquire(Purpose::write);
+    rig.backend.set_forward(1001s);
+    rig.pool.reap(1);
+    CHECK(rig.meter.open == 1);  // never under its holder
+    rig.give_back(slot);
+    if (is_reaped) {
+      rig.pool.reap(1);
+      CHECK(rig.meter.open == 0);
+    } else {
+      static_cast<void>(rig.acquire(Purpose::write));
+      CHECK(rig.meter.open == 1);
+    }
+    CHECK(rig.meter.opened - rig.meter.open == 1);
+  }
+}
+
+TEST_CASE("a connection that was leased for longer than the idle timeout is kept") {
+  Rig rig{{10, 0, 10min, 24h}};
   auto& slot = rig.acquire(Purpose::write);
-  rig.backend.set_forward(1001s);
-  rig.pool.reap(1);
-  CHECK(rig.meter.open == 1);  // never under its holder
+  rig.backend.set_forward(11min);
   rig.give_back(slot);
-  CHECK(rig.meter.open == 0);
+  rig.pool.reap(1);
+  CHECK(rig.meter.open == 1);
+  rig.give_back(rig.acquire(Purpose::write));
+  CHECK(rig.meter.opened == 1);
 }
 
 TEST_CASE(
@@ -487,6 +509,7 @@ TEST_CASE(
   for (auto* slot : leased) {
     rig.give_back(*slot);
   }
+  rig.pool.reap(1);
   rig.backend.set_forward(740s);
   rig.pool.reap(1);
   CHECK(rig.meter.open == 100);

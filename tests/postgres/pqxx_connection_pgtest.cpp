@@ -1,6 +1,8 @@
 #include "replica_router/postgres/pqxx_connection.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <memory>
 #include <string>
@@ -62,6 +64,15 @@ TEST_CASE("a session that no longer has the access it was opened with is not reu
     connection->end();
     CHECK_FALSE(connection->is_reusable());
   }
+}
+
+TEST_CASE("a session on a standby cannot write, whatever a user has made its default, and is reused") {
+  auto const connection = connection_to(shared_cluster().replica(0));
+  connection->begin_read(ReadMode::autocommit).exec("SET default_transaction_read_only = off");
+  connection->end();
+  CHECK(connection->is_reusable());
+  CHECK_THROWS_WITH(connection->begin_read(ReadMode::autocommit).exec("CREATE TABLE never(id int)"),
+                    Catch::Matchers::ContainsSubstring("cannot execute CREATE TABLE"));
 }
 
 TEST_CASE("the access of a session is the router's word, whatever the endpoint and the role say") {

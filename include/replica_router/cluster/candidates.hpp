@@ -12,77 +12,75 @@
 #include "replica_router/topology/node_health.hpp"
 #include "replica_router/view_list.hpp"
 
+namespace replica_router::detail {
+
+/// Calls `sort(node, standing, verdict)` for each node that has not failed the read.
+template <class Backend, class Sort>
+void judge_all(Cluster<Backend> const& cluster, ReadContract const& contract, std::vector<NodeId> const& failed,
+               Sort sort) {
+  bool const is_demanding = !contract.demands_nothing();
+  for (auto const* node : cluster.nodes()) {
+    if (node == nullptr || (!failed.empty() && std::find(failed.begin(), failed.end(), node->id) != failed.end())) {
+      continue;
+    }
+    auto const standing = node->standing.read();
+    sort(*node, standing,
+         is_demanding ? judge(standing, contract.demand_of(node->id, standing.epoch)) : standing.verdict);
+  }
+}
+
+/// Appends what a policy is shown of the node.
+template <class Backend>
+void append_view(ViewList& list, Node<Backend> const& node, Standing const& standing, TimePoint now) {
+  auto const& view = node.view;
+  list.emplace_back(view.id, view.name, view.zone, view.weight, node.pool.in_flight(), standing.lag,
+                    staleness_of(standing, now), standing.latency);
+}
+
+}  // namespace replica_router::detail
+
 namespace replica_router {
 
-/// The replicas of one decision. Thread safety: none.
-class Candidates {
- public:
-  /// Judges all nodes but those in `failed` for the read.
+/// Puts into `eligible` the replicas that serve the read now: proven, and let in where they warm up. That is all that
+/// nearly every read needs to know; where there is none, `Candidates` tells what can be done.
+template <class Backend>
+void gather_eligible(ViewList& eligible, Cluster<Backend> const& cluster, ReadContract const& contract,
+                     ReadRequest const& request, std::vector<NodeId> const& failed) {
+  eligible.clear();
+  detail::judge_all(cluster, contract, failed, [&](auto const& node, Standing const& standing, Verdict verdict) {
+    // A draw for each node: two that warm up together are not let in by the same luck.
+    auto const is_let_in = [&] {
+      auto const draw = ((request.entropy >> 32U) + node.id + 1) * 6364136223846793005U + 1442695040888963407U;
+      return (draw >> 54U) < admitted_share(standing.returned_at, cluster.options().warm_up, request.now);
+    };
+    if (verdict == Verdict::eligible && (standing.returned_at == never || is_let_in())) {
+      detail::append_view(eligible, node, standing, request.now);
+    }
+  });
+}
+
+/// All replicas that could serve a read, one way or another.
+struct Candidates {
+  ViewList eligible;                ///< proven; those that warm up with the others
+  ViewList unproven;                ///< these only lack proof: asking them can help
+  ViewList stale;                   ///< alive and of this cluster, but not fresh enough as far as is known
+  bool is_some_unheard_of = false;  ///< some node has not been heard of yet
+
   template <class Backend>
-  void gather(Cluster<Backend> const& cluster, ReadContract const& contract, ReadRequest const& request,
-              std::vector<NodeId> const& failed) {
-    eligible_.clear();
-    unproven_.clear();
-    stale_.clear();
-    is_unheard_of_ = false;
-    ViewList warming;
-    auto const& options = cluster.options();
-    bool const is_demanding = !contract.demands_nothing();
-    for (auto const* node : cluster.nodes()) {
-      if (node == nullptr || (!failed.empty() && std::find(failed.begin(), failed.end(), node->id) != failed.end())) {
-        continue;
-      }
-      auto const standing = node->standing.read();
-      auto const verdict =
-          is_demanding ? judge(standing, contract.demand_of(node->id, standing.epoch)) : standing.verdict;
-      ViewList* list = nullptr;
+  Candidates(Cluster<Backend> const& cluster, ReadContract const& contract, TimePoint now,
+             std::vector<NodeId> const& failed) {
+    detail::judge_all(cluster, contract, failed, [&](auto const& node, Standing const& standing, Verdict verdict) {
       if (verdict == Verdict::eligible) {
-        bool const is_admitted =
-            standing.returned_at == never || is_let_in(node->id, standing.returned_at, options.warm_up, request);
-        list = is_admitted ? &eligible_ : &warming;
+        detail::append_view(eligible, node, standing, now);
       } else if (lacks_only_proof(verdict)) {
-        list = &unproven_;
+        detail::append_view(unproven, node, standing, now);
+        detail::append_view(stale, node, standing, now);
       } else if (verdict == Verdict::behind_max_lag) {
-        list = &stale_;
-      } else {
-        is_unheard_of_ |= verdict == Verdict::unheard_of;
-        continue;
+        detail::append_view(stale, node, standing, now);
       }
-      auto const& view = node->view;
-      list->emplace_back(view.id, view.name, view.zone, view.weight, node->pool.in_flight(), standing.lag,
-                         staleness_of(standing, request.now), standing.latency);
-    }
-    for (auto const& view : unproven_.all()) {
-      stale_.emplace_back(view);
-    }
-    if (eligible_.empty()) {
-      for (auto const& view : warming.all()) {
-        eligible_.emplace_back(view);
-      }
-    }
+      is_some_unheard_of |= verdict == Verdict::unheard_of;
+    });
   }
-
-  /// Those that may serve the read: proven, and let in where they are warming up.
-  ViewList const& eligible() const { return eligible_; }
-  /// Those that only lack proof: asking them can help.
-  ViewList const& unproven() const { return unproven_; }
-  /// Those that are alive and of this cluster, but not fresh enough as far as is known.
-  ViewList const& stale() const { return stale_; }
-  /// Whether some node has not been heard of yet.
-  bool is_some_unheard_of() const { return is_unheard_of_; }
-
- private:
-  /// Whether a replica that warms up takes this read. A draw for each node: two that warm up together are not let in by
-  /// the same luck.
-  static bool is_let_in(NodeId id, TimePoint returned_at, Duration warm_up, ReadRequest const& request) {
-    auto const draw = ((request.entropy >> 32U) + id + 1) * 6364136223846793005U + 1442695040888963407U;
-    return (draw >> 54U) < admitted_share(returned_at, warm_up, request.now);
-  }
-
-  ViewList eligible_;
-  ViewList unproven_;
-  ViewList stale_;
-  bool is_unheard_of_ = false;
 };
 
 }  // namespace replica_router

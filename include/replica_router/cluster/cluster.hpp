@@ -212,6 +212,7 @@ class Cluster {
         auto const& facts = topology_.facts(node->id);
         node->facts.publish(facts);
         node->standing.publish(standing_of(facts, options_.max_lag));
+        node->epoch.store(facts.epoch, std::memory_order_relaxed);
       }
     }
     facts_.publish(topology_.cluster());

@@ -1,6 +1,7 @@
 // Who gives the connection back? A leased connection of one node, returned when it goes out of scope.
 #pragma once
 
+#include <atomic>
 #include <utility>
 
 #include "replica_router/cluster/cluster.hpp"
@@ -57,11 +58,11 @@ class Lease {
     auto& connection = *slot_->connection;
     connection.end();
     bool const is_reusable = connection.is_reusable();
-    if (connection.is_lost()) {
+    if (!is_reusable && connection.is_lost()) {
       node_->counters.lost.fetch_add(1, std::memory_order_relaxed);
       cluster_->suspect(node_->id);
     }
-    node_->pool.give_back(*std::exchange(slot_, nullptr), is_reusable, node_->standing.read().epoch);
+    node_->pool.give_back(*std::exchange(slot_, nullptr), is_reusable, node_->epoch.load(std::memory_order_relaxed));
   }
 
  private:

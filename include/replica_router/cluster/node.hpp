@@ -39,7 +39,8 @@ struct Node {
 
   /// What every routing decision reads, in one cache line.
   alignas(64) Published<Standing> standing;
-  ReplicaView view;  ///< what policies are shown of it, as far as it never changes
+  ReplicaView view;                     ///< what policies are shown of it, as far as it never changes
+  std::atomic<std::uint32_t> epoch{0};  ///< that of the standing, for who needs no more
   NodeId const id;
   Endpoint const endpoint;
   typename Backend::Address const address;

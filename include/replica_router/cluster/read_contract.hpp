@@ -1,14 +1,16 @@
 // What does this read need? The caller's, the session's and the router's demands as one contract.
 #pragma once
 
-#include <chrono>
+#include <algorithm>
+#include <cstdint>
 
 #include "replica_router/causality/freshness.hpp"
 #include "replica_router/cluster/causal_scope.hpp"
-#include "replica_router/options.hpp"
+#include "replica_router/cluster/read_terms.hpp"
 #include "replica_router/read_options.hpp"
 #include "replica_router/routing_policy.hpp"
 #include "replica_router/topology/node_facts.hpp"
+#include "replica_router/transaction_modes.hpp"
 
 namespace replica_router {
 
@@ -20,6 +22,7 @@ struct ReadContract {
   std::uint32_t last_epoch = 0;  ///< that node's epoch then
   MonotonicReads monotonic = MonotonicReads::off;
   OnUnmet on_unmet = OnUnmet::primary;
+  ReadMode mode = ReadMode::autocommit;
   Duration wait_up_to{};
 
   /// What is demanded of one node, which is in its `epoch` now.
@@ -34,23 +37,23 @@ struct ReadContract {
   Freshness const& strictest() const { return last_node == no_node ? demand : demand_elsewhere; }
 };
 
-/// Joins what the caller, the policy and the router demand. `request.now` is when the read began; staleness counts from
-/// there.
+/// Joins what the caller, the policy and the session demand. `request.now` is when the read began; staleness counts
+/// from there.
 template <RoutingPolicy Policy>
-ReadContract contract_for(ReadOptions const& read, Options const& defaults, Policy& policy, ReadRequest const& request,
+ReadContract contract_for(ReadTerms const& terms, Policy& policy, ReadRequest const& request,
                           CausalState const& session) {
   // The policy's demand is made where it stays: to copy it just after it was made costs as much as half the judging.
   ReadContract out{.demand = contract_of(policy, request)};
   auto const now = request.now;
-  out.monotonic = read.monotonic.value_or(defaults.monotonic_reads);
-  out.on_unmet = read.on_unmet.value_or(defaults.on_unmet);
-  out.wait_up_to = read.wait_up_to.value_or(defaults.wait_up_to);
-  auto const& max_staleness = read.max_staleness ? read.max_staleness : defaults.max_staleness;
-  if (max_staleness) {
-    out.demand.as_of = std::max(out.demand.as_of, now - *max_staleness);
+  out.monotonic = terms.monotonic;
+  out.on_unmet = terms.on_unmet;
+  out.mode = terms.mode;
+  out.wait_up_to = terms.wait_up_to;
+  if (terms.max_staleness != Duration::max()) {
+    out.demand.as_of = std::max(out.demand.as_of, now - terms.max_staleness);
   }
-  if (read.at_least) {
-    out.demand.position = later_of(out.demand.position, {read.at_least->lsn, read.at_least->timeline, now});
+  if (terms.at_least) {
+    out.demand.position = later_of(out.demand.position, {terms.at_least->lsn, terms.at_least->timeline, now});
   }
   if (out.monotonic == MonotonicReads::on && session.last_read_at != never) {
     out.last_node = session.last_read_node;

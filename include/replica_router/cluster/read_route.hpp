@@ -15,6 +15,7 @@
 #include "replica_router/cluster/node_explanations.hpp"
 #include "replica_router/cluster/read_contract.hpp"
 #include "replica_router/cluster/read_refusal.hpp"
+#include "replica_router/cluster/read_terms.hpp"
 #include "replica_router/errors.hpp"
 #include "replica_router/failure.hpp"
 #include "replica_router/observe/explanation.hpp"
@@ -33,16 +34,15 @@ class ReadRoute {
   using NodeType = Node<Backend>;
 
   ReadRoute(Cluster<Backend>& cluster, Backend const& backend, Policy& policy, CausalState const& session,
-            ReadOptions const& read)
+            ReadTerms const& terms)
       : cluster_{cluster},
         backend_{backend},
         policy_{policy},
         options_{cluster_.options()},
         request_{.now = backend_.now(), .last_commit = session.last_commit, .zone = options_.zone},
-        contract_{contract_for(read, options_, policy_, request_, session)},
-        began_at_{request_.now} {
-    deadline_ = request_.now + (read.deadline ? *read.deadline : options_.acquire_timeout);
-    wait_until_ = request_.now + contract_.wait_up_to;
+        contract_{contract_for(terms, policy_, request_, session)},
+        began_at_{request_.now},
+        deadline_{request_.now + terms.deadline} {
     cluster_.demand(request_.now);
   }
 
@@ -55,7 +55,7 @@ class ReadRoute {
   /// Throws: `FreshnessUnmet`, `NoReplicaAvailable`, `NoPrimaryAvailable` when no node may or can serve it in time;
   /// `PoolTimeout`; the server's error where a registered statement cannot be prepared on the primary.
   Lease<Backend>& take() {
-    while (!attempt(cluster_.changes())) {
+    while (!attempt()) {
       lease_.reset();
     }
     cluster_.log().route(Operation::read, lease_->node(), lease_->standing());
@@ -85,13 +85,14 @@ class ReadRoute {
   /// What would happen now, and why. Leases nothing.
   Explanation explain() {
     Explanation out;
-    gather();
-    bool const is_met = !candidates_.eligible().empty();
+    request_.entropy = backend_.entropy();
+    Candidates const candidates{cluster_, contract_, request_.now, failed_};
+    bool const is_met = !candidates.eligible.empty();
     NodeType const* chosen = nullptr;
     if (is_met) {
-      chosen = ask_policy(candidates_.eligible());
-    } else if (contract_.on_unmet == OnUnmet::serve_stale && !candidates_.stale().empty()) {
-      chosen = ask_policy(candidates_.stale());
+      chosen = ask_policy(candidates.eligible);
+    } else if (contract_.on_unmet == OnUnmet::serve_stale && !candidates.stale.empty()) {
+      chosen = ask_policy(candidates.stale);
     }
     if (chosen == nullptr && (is_met || contract_.on_unmet != OnUnmet::fail)) {
       chosen = cluster_.primary();
@@ -103,31 +104,44 @@ class ReadRoute {
 
  private:
   /// One try to take a lease; false when the situation has changed and is to be looked at anew.
-  bool attempt(std::uint64_t seen) {
-    gather();
-    if (candidates_.eligible().empty()) {
-      return attempt_unmet(seen);
+  bool attempt() {
+    auto const seen = cluster_.changes();
+    if (std::exchange(is_looked_at_, true)) {
+      request_.now = backend_.now();
     }
-    auto* const chosen = ask_policy(candidates_.eligible());
+    request_.entropy = backend_.entropy();
+    ViewList eligible;
+    gather_eligible(eligible, cluster_, contract_, request_, failed_);
+    return eligible.empty() ? attempt_unmet(seen) : attempt_among(eligible, seen);
+  }
+
+  /// The same among replicas that may serve the read.
+  bool attempt_among(ViewList const& eligible, std::uint64_t seen) {
+    auto* const chosen = ask_policy(eligible);
     return chosen != nullptr ? take_from(*chosen, Purpose::replica_read)
                              : take_from_primary(seen, FallbackReason::policy);
   }
 
-  /// The same where no replica is proven to meet the contract.
-  bool attempt_unmet(std::uint64_t seen) {
-    if (!candidates_.unproven().empty() && !std::exchange(is_verified_, true)) {
-      return verify(ask_policy(candidates_.unproven()));
+  /// The same where no replica is proven to meet the contract, or none but such as warm up.
+  [[gnu::noinline]] bool attempt_unmet(std::uint64_t seen) {
+    Candidates const candidates{cluster_, contract_, request_.now, failed_};
+    if (!candidates.eligible.empty()) {
+      return attempt_among(candidates.eligible, seen);
     }
-    if (!candidates_.unproven().empty() && request_.now < wait_until_) {
-      auto const [node, arrival] = proof_.first_arrival(candidates_.unproven(), wait_until_);
-      if (arrival <= wait_until_) {
-        proof_.nudge();
+    if (!candidates.unproven.empty() && !std::exchange(is_verified_, true)) {
+      return verify(ask_policy(candidates.unproven));
+    }
+    auto const wait_until = began_at_ + contract_.wait_up_to;
+    if (!candidates.unproven.empty() && request_.now < wait_until) {
+      auto const [node, arrival] = proof().first_arrival(candidates.unproven, wait_until);
+      if (arrival <= wait_until) {
+        proof().nudge();
         return !cluster_.wait_for_change(seen, arrival) && verify(node);
       }
     }
     // Nothing is known of some node yet, as at the start: no reason to fail, nor to send a whole fleet to the primary.
     auto const patience = std::min(deadline_, cluster_.began_at() + options_.probe_timeout);
-    if (candidates_.is_some_unheard_of() && request_.now < patience) {
+    if (candidates.is_some_unheard_of && request_.now < patience) {
       cluster_.wait_for_change(seen, patience);
       return false;
     }
@@ -135,19 +149,19 @@ class ReadRoute {
       case OnUnmet::primary: break;
       case OnUnmet::fail: refusal().by_contract();
       case OnUnmet::serve_stale:
-        if (!candidates_.stale().empty()) {
-          if (auto* const chosen = ask_policy(candidates_.stale())) {
+        if (!candidates.stale.empty()) {
+          if (auto* const chosen = ask_policy(candidates.stale)) {
             return take_from(*chosen, Purpose::replica_read);
           }
         }
         break;
     }
     return take_from_primary(seen, contract_.demand.placement == Placement::primary_only ? FallbackReason::policy
-                                   : candidates_.unproven().empty()                      ? FallbackReason::no_replica
+                                   : candidates.unproven.empty()                         ? FallbackReason::no_replica
                                                                                          : FallbackReason::unproven);
   }
 
-  bool take_from_primary(std::uint64_t seen, FallbackReason reason) {
+  [[gnu::noinline]] bool take_from_primary(std::uint64_t seen, FallbackReason reason) {
     if (auto* const primary = cluster_.primary(); primary != nullptr && !has_failed(*primary)) {
       bool const is_taken = take_from(*primary, Purpose::primary_read);
       if (is_taken) {
@@ -156,22 +170,13 @@ class ReadRoute {
       return is_taken;
     }
     if (backend_.now() >= deadline_) {
-      refusal().by_lack_of_nodes(!candidates_.unproven().empty());
+      refusal().by_lack_of_nodes(reason == FallbackReason::unproven);
     }
     // Nobody can serve it now. A node that returns, or a new primary, is news.
     cluster_.wait_for_change(seen, deadline_);
     failed_.clear();
     is_verified_ = false;
     return false;
-  }
-
-  /// Judges all nodes for this read, now.
-  void gather() {
-    if (std::exchange(is_looked_at_, true)) {
-      request_.now = backend_.now();
-    }
-    request_.entropy = backend_.entropy();
-    candidates_.gather(cluster_, contract_, request_, failed_);
   }
 
   /// The policy's choice; nothing for the primary.
@@ -222,8 +227,8 @@ class ReadRoute {
   }
 
   /// Asks a replica that only lacks proof how far it is by now: one round trip, and everybody learns the answer.
-  bool verify(NodeType* node) {
-    if (node == nullptr || !proof_.wanted_of(*node) || !take_from(*node, Purpose::replica_read)) {
+  [[gnu::noinline]] bool verify(NodeType* node) {
+    if (node == nullptr || !proof().wanted_of(*node) || !take_from(*node, Purpose::replica_read)) {
       return false;
     }
     try {
@@ -255,6 +260,7 @@ class ReadRoute {
     return std::find(failed_.begin(), failed_.end(), node.id) != failed_.end();
   }
 
+  AwaitedProof<Backend> proof() const { return {cluster_, contract_}; }
   ReadRefusal<Backend> refusal() const { return {cluster_, contract_, failed_, last_failure_}; }
 
   Cluster<Backend>& cluster_;
@@ -263,13 +269,10 @@ class ReadRoute {
   Options const& options_;
   ReadRequest request_;
   ReadContract const contract_;
-  AwaitedProof<Backend> proof_{cluster_, contract_};
   TimePoint const began_at_;
-  TimePoint deadline_ = never;
-  TimePoint wait_until_ = never;
+  TimePoint const deadline_;
   bool is_looked_at_ = false;  // before, the moment of the beginning is good enough
   bool is_verified_ = false;
-  Candidates candidates_;
   std::vector<NodeId> failed_;
   std::string last_failure_;
   std::optional<Lease<Backend>> lease_;

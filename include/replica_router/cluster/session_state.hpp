@@ -2,16 +2,16 @@
 #pragma once
 
 #include "replica_router/cluster/causal_scope.hpp"
-#include "replica_router/read_options.hpp"
+#include "replica_router/cluster/read_terms.hpp"
 
 namespace replica_router {
 
 /// What belongs to one session alone. Thread safety: all calls.
 struct SessionState {
-  explicit SessionState(ReadOptions const& reads_ask_for = {}) : defaults{reads_ask_for} {}
+  explicit SessionState(ReadTerms const& reads_ask_for) : terms{reads_ask_for} {}
 
   CausalScope scope;
-  ReadOptions const defaults;
+  ReadTerms const terms;
 };
 
 }  // namespace replica_router

@@ -41,74 +41,21 @@ class Pool {
   /// meanwhile; whatever `open` throws.
   template <class Open>
   Slot& acquire(Purpose purpose, std::uint32_t epoch, TimePoint now, TimePoint deadline, Open&& open) {
-    Closing closing{*this};
-    std::unique_lock lock{mutex_};
-    if (is_closed_) {
-      throw PoolInterrupted{};
+    if (auto* const slot = lease_warm(purpose, epoch, now)) {
+      return *slot;
     }
-    auto const aborts_before = aborts_;
-    // No queue is jumped: whoever waits and could be served has been served before this lock was given back.
-    Slot* slot = stock_.lease(purpose, epoch, now, closing.slots());
-    while (slot == nullptr && !closing.empty()) {
-      // Room is made by closing what is spent.
-      lock.unlock();
-      closing.run();
-      lock.lock();
-      if (is_closed_) {
-        throw PoolInterrupted{};
-      }
-      slot = stock_.lease(purpose, epoch, backend_.now(), closing.slots());
-    }
-    if (slot == nullptr) {
-      slot = wait(lock, purpose, deadline);
-    }
-    lock.unlock();
-    closing.run();
-    // One that was in use a moment ago is taken at its word: looking would cost a system call for every lease.
-    bool const is_to_be_checked =
-        slot->connection && slot->leased_at - slot->idle_since >= std::chrono::milliseconds{1};
-    if (slot->connection && (slot->epoch < epoch || slot->access != access_for(purpose) ||
-                             (is_to_be_checked && !slot->connection->is_usable()))) {
-      std::unique_ptr<Connection> unfit;
-      std::lock_guard guard{mutex_};  // abort_leased() may look at any moment
-      unfit = std::move(slot->connection);
-    }
-    if (!slot->connection) {
-      try {
-        auto fresh = open(deadline);
-        auto const opened_at = backend_.now();
-        std::lock_guard guard{mutex_};
-        if (aborts_ != aborts_before) {
-          throw PoolInterrupted{};  // nobody would abort a statement on it any more
-        }
-        stock_.opened(*slot, std::move(fresh), epoch, opened_at);
-      } catch (...) {
-        drop(*slot);
-        throw;
-      }
-    }
-    return *slot;
+    return acquire_any(purpose, epoch, now, deadline, open);
   }
 
   /// Takes a leased connection back; `is_reusable` says whether the next lease may have it.
   void give_back(Slot& slot, bool is_reusable, std::uint32_t epoch) {
-    auto const now = backend_.now();
-    bool const keep = is_reusable && slot.epoch >= epoch && now < slot.expires_at;
-    if (!keep) {
+    if (!is_reusable || slot.epoch < epoch || !rest(slot)) {
       drop(slot);
-      return;
     }
-    std::unique_lock lock{mutex_};
-    if (is_closed_) {
-      lock.unlock();
-      drop(slot);
-      return;
-    }
-    stock_.rest(slot, now);
-    queue_.serve(stock_, now);
   }
 
-  /// Closes what has been idle or alive for too long, or is of an older epoch.
+  /// Closes what has been idle or alive for too long, or is of an older epoch. Idle time counts from the first of these
+  /// calls that finds a connection idle.
   void reap(std::uint32_t epoch) {
     Closing closing{*this};
     auto const now = backend_.now();
@@ -144,6 +91,74 @@ class Pool {
   }
 
  private:
+  Slot* lease_warm(Purpose purpose, std::uint32_t epoch, TimePoint now) {
+    std::lock_guard guard{mutex_};
+    return is_closed_ ? nullptr : stock_.lease_warm(purpose, epoch, now);
+  }
+
+  /// Makes it idle, or hands it to who waits; false where nothing is to be kept any more.
+  bool rest(Slot& slot) {
+    std::lock_guard guard{mutex_};
+    if (is_closed_) {
+      return false;
+    }
+    stock_.rest(slot);
+    if (queue_.size() != 0) {
+      queue_.serve(stock_, backend_.now());
+    }
+    return true;
+  }
+
+  // Not inlined, and so out of the way of nearly every lease.
+  template <class Open>
+  [[gnu::noinline]] Slot& acquire_any(Purpose purpose, std::uint32_t epoch, TimePoint now, TimePoint deadline,
+                                      Open& open) {
+    Closing closing{*this};
+    std::unique_lock lock{mutex_};
+    if (is_closed_) {
+      throw PoolInterrupted{};
+    }
+    auto const aborts_before = aborts_;
+    // No queue is jumped: whoever waits and could be served has been served before this lock was given back.
+    Slot* slot = stock_.lease(purpose, epoch, now, closing.slots());
+    while (slot == nullptr && !closing.empty()) {
+      // Room is made by closing what is spent.
+      lock.unlock();
+      closing.run();
+      lock.lock();
+      if (is_closed_) {
+        throw PoolInterrupted{};
+      }
+      slot = stock_.lease(purpose, epoch, backend_.now(), closing.slots());
+    }
+    if (slot == nullptr) {
+      slot = wait(lock, purpose, deadline);
+    }
+    lock.unlock();
+    closing.run();
+    if (slot->connection && (slot->epoch < epoch || slot->access != access_for(purpose) ||
+                             (!slot->is_warm && !slot->connection->is_usable()))) {
+      std::unique_ptr<Connection> unfit;
+      std::lock_guard guard{mutex_};  // abort_leased() may look at any moment
+      unfit = std::move(slot->connection);
+    }
+    if (!slot->connection) {
+      try {
+        auto fresh = open(deadline);
+        auto const opened_at = backend_.now();
+        std::lock_guard guard{mutex_};
+        if (aborts_ != aborts_before) {
+          throw PoolInterrupted{};  // nobody would abort a statement on it any more
+        }
+        stock_.opened(*slot, std::move(fresh), epoch, opened_at);
+      } catch (...) {
+        drop(*slot);
+        throw;
+      }
+    }
+    return *slot;
+  }
+
   /// Slots taken out of use under the lock and closed after it; each keeps its place until its connection is closed, so
   /// that no server ever sees more than the maximum.
   class Closing {
@@ -193,7 +208,7 @@ class Pool {
     return waiter.slot;
   }
 
-  void drop(Slot& slot) {
+  [[gnu::noinline]] void drop(Slot& slot) {
     Closing closing{*this};
     std::lock_guard guard{mutex_};
     stock_.end_lease(slot);
@@ -211,12 +226,13 @@ class Pool {
     return out;
   }
 
+  // In this order what every lease looks at lies together.
   Backend const& backend_;
+  std::uint64_t aborts_ = 0;
+  PoolQueue<Connection> queue_;
+  bool is_closed_ = false;
   mutable std::mutex mutex_;
   PoolStock<Connection> stock_;
-  PoolQueue<Connection> queue_;
-  std::uint64_t aborts_ = 0;
-  bool is_closed_ = false;
 };
 
 }  // namespace replica_router

@@ -33,10 +33,10 @@ struct PoolLimits {
 
 /// One connection of a pool, with what the pool knows of it.
 template <class Connection>
-struct PoolSlot {
+struct alignas(64) PoolSlot {
   std::unique_ptr<Connection> connection;   ///< empty while it is being opened
   TimePoint expires_at = never;             ///< when it has lived long enough
-  TimePoint idle_since = never;             ///< when it was returned
+  TimePoint idle_since = never;             ///< when it was first seen idle; `never` until then
   Duration idle_timeout{};                  ///< how long it may be idle
   TimePoint leased_at = never;              ///< when it was given out
   std::uint32_t epoch = 0;                  ///< the node's epoch when it was opened
@@ -44,6 +44,11 @@ struct PoolSlot {
   Purpose purpose = Purpose::replica_read;  ///< what it was leased for
   Access access = Access::read_only;        ///< what it was opened for
   bool is_leased = true;                    ///< given out, or being opened for somebody
+  bool is_warm = false;                     ///< a moment before it was given out it was leased already, see `warmth`
 };
+
+/// A connection that was leased this short a time ago is taken at its word: to look at its socket would cost a system
+/// call for every lease.
+inline constexpr Duration warmth = std::chrono::milliseconds{1};
 
 }  // namespace replica_router

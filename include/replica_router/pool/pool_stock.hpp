@@ -38,6 +38,22 @@ class PoolStock {
     return purpose != Purpose::primary_read || leased_reads_ + limits_.reserved_for_writes < limits_.max_connections;
   }
 
+  /// Leases to this thread the connection that was used last, where it is of the right kind and needs no look; nothing
+  /// otherwise. Nearly every lease of a busy pool is one of these.
+  Slot* lease_warm(Purpose purpose, std::uint32_t epoch, TimePoint now) {
+    if (idle_.empty() || !may_lease(purpose)) {
+      return nullptr;
+    }
+    auto& slot = *idle_.back();
+    if (slot.access != access_for(purpose) || slot.epoch != epoch || now - slot.leased_at >= warmth ||
+        now >= slot.expires_at) {
+      return nullptr;
+    }
+    idle_.pop_back();
+    begin_lease(slot, purpose, now, std::this_thread::get_id());
+    return &slot;
+  }
+
   /// Leases an idle connection to this thread, the one used last first, or room for a new one; nothing when there is
   /// neither. Idle ones that are of an older epoch or have lived or idled too long go to `spent`. Where all the room is
   /// taken by connections of the other kind, one of those is leased, to be replaced.
@@ -63,12 +79,7 @@ class PoolStock {
       slot = *at;
       idle_.erase(at);
     }
-    slot->is_leased = true;
-    slot->purpose = purpose;
-    slot->leased_at = now;
-    slot->holder = holder;
-    leased_reads_ += purpose == Purpose::write ? 0U : 1U;
-    in_flight_.fetch_add(1, std::memory_order_relaxed);
+    begin_lease(*slot, purpose, now, holder);
     return *slot;
   }
 
@@ -83,9 +94,9 @@ class PoolStock {
   }
 
   /// A lease is over; its connection is idle now.
-  void rest(Slot& slot, TimePoint now) {
+  void rest(Slot& slot) {
     end_lease(slot);
-    slot.idle_since = now;
+    slot.idle_since = never;
     idle_.push_back(&slot);
   }
 
@@ -94,7 +105,7 @@ class PoolStock {
     slot.is_leased = false;
     slot.holder = {};
     leased_reads_ -= slot.purpose == Purpose::write ? 0U : 1U;
-    in_flight_.fetch_sub(1, std::memory_order_relaxed);
+    count_in_flight(in_flight() - 1);
   }
 
   /// Takes out of use, into `spent`, what is of an older epoch or has lived or idled too long.
@@ -104,6 +115,8 @@ class PoolStock {
         spent.push_back(idle_[i]);
         idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
       } else {
+        // Stamped here, and not at its return, where it would take a look at the clock for every lease.
+        idle_[i]->idle_since = idle_[i]->idle_since == never ? now : idle_[i]->idle_since;
         ++i;
       }
     }
@@ -150,6 +163,19 @@ class PoolStock {
   }
 
  private:
+  void begin_lease(Slot& slot, Purpose purpose, TimePoint now, std::thread::id holder) {
+    slot.is_leased = true;
+    slot.is_warm = was_leased_just_before(now, slot);
+    slot.purpose = purpose;
+    slot.leased_at = now;
+    slot.holder = holder;
+    leased_reads_ += purpose == Purpose::write ? 0U : 1U;
+    count_in_flight(in_flight() + 1);
+  }
+
+  /// Under the pool's lock, as all changes are: readers see whole numbers, and that is all they need.
+  void count_in_flight(std::uint32_t count) { in_flight_.store(count, std::memory_order_relaxed); }
+
   /// The idle connection of the right kind that was used last.
   typename std::vector<Slot*>::iterator idle_for(Purpose purpose) {
     auto at = idle_.end();
@@ -161,8 +187,11 @@ class PoolStock {
     return idle_.end();
   }
 
+  static bool was_leased_just_before(TimePoint now, Slot const& slot) { return now < slot.leased_at + warmth; }
+
   static bool is_spent(Slot const& slot, std::uint32_t epoch, TimePoint now) {
-    return slot.epoch < epoch || now >= slot.expires_at || now - slot.idle_since >= slot.idle_timeout;
+    bool const is_idle_too_long = slot.idle_since != never && now - slot.idle_since >= slot.idle_timeout;
+    return slot.epoch < epoch || now >= slot.expires_at || is_idle_too_long;
   }
 
   Duration jittered(Duration limit) {
@@ -172,11 +201,11 @@ class PoolStock {
     return limit - limit / 4096 * share;
   }
 
+  std::vector<Slot*> idle_;
+  std::atomic<std::uint32_t> in_flight_{0};
+  std::uint32_t leased_reads_ = 0;
   PoolLimits limits_;
   std::vector<std::unique_ptr<Slot>> slots_;
-  std::vector<Slot*> idle_;
-  std::size_t leased_reads_ = 0;
-  std::atomic<std::uint32_t> in_flight_{0};
   std::uint64_t spread_ = reinterpret_cast<std::uintptr_t>(this);
 };
 
