@@ -99,9 +99,11 @@ class Rounds {
   std::vector<std::vector<double>> figures_;
 };
 
-/// Nanoseconds that one call takes, over calls made for about `span`; the clock is read once a batch.
+/// Nanoseconds that one call takes, over calls made for about `span`; the clock is read once a batch. One call before
+/// does not count: what the first one after a pause meets is not what goes on.
 template <class Operation>
 double time_of(Operation&& operation, Clock::duration span, int batch = 1) {
+  operation();
   auto const begin = Clock::now();
   std::size_t calls = 0;
   for (;;) {

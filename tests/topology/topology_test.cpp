@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <random>
+#include <ranges>
 #include <utility>
 #include <vector>
 
@@ -217,6 +218,7 @@ TEST_CASE("a nudged node is never asked oftener than the nudge interval") {
   int asked = 0;
   for (auto const end = rig.now + 2s; rig.now < end; rig.now += 1ms) {
     rig.topology.demand(rig.now);
+    rig.topology.demand_proof(rig.now);
     if (rig.now.time_since_epoch() % 10ms == 0s) {
       rig.topology.nudge({Lsn{9000}, 1, rig.now});  // the replica never catches up
     }
@@ -244,6 +246,42 @@ TEST_CASE("a nudged node is asked in spite of a storm of commits") {
     }
   }
   CHECK(asked >= 8);  // the base interval at least
+}
+
+TEST_CASE("a storm of commits that nobody reads has nodes asked less and less often, until somebody does") {
+  Rig rig;
+  rig.settle();
+  std::vector<Duration> pauses;
+  auto asked_last = rig.now;
+  auto const storm = [&](Duration span) {
+    for (auto const end = rig.now + span; rig.now < end; rig.now += 1ms) {
+      rig.topology.demand(rig.now);
+      rig.topology.nudge({Lsn{9000}, 1, rig.now});
+      if (rig.topology.due(rig.replica, rig.now) <= rig.now) {
+        pauses.push_back(rig.now - asked_last);
+        asked_last = rig.now;
+        rig.standby(rig.replica, Lsn{5000});
+      }
+    }
+  };
+  storm(1200ms);
+  CHECK(pauses == std::vector<Duration>{20ms, 20ms, 40ms, 80ms, 160ms, 250ms, 250ms, 250ms});
+  rig.topology.demand_proof(rig.now);
+  pauses.clear();
+  storm(200ms);
+  CHECK(pauses.size() >= 8);
+  CHECK(std::ranges::all_of(pauses | std::views::drop(1), [](Duration pause) { return pause == 20ms; }));
+
+  // Two seconds later that demand is forgotten. After a quiet time the next commit is followed at once.
+  storm(2500ms);
+  CHECK(pauses.back() == 250ms);
+  for (int i = 0; i < 2; ++i) {
+    rig.now += 250ms;
+    rig.standby(rig.replica, Lsn{9000});
+  }
+  rig.now += 100ms;
+  rig.topology.nudge({Lsn{9500}, 1, rig.now});
+  CHECK(rig.until_due(rig.replica) == 2ms);
 }
 
 TEST_CASE("a commit without a position has the primary sampled first, and then the replicas proven by the moment") {

@@ -144,6 +144,20 @@ class Cluster {
     }
   }
 
+  /// Somebody reads at `now` what a session's position must be proven for: commits are followed by probes at once for a
+  /// while.
+  void demand_proof(TimePoint now) {
+    if (now - options_.probe_interval / 4 > proof_demanded_at_.load(std::memory_order_relaxed)) {
+      proof_demanded_at_.store(now, std::memory_order_relaxed);
+    }
+  }
+
+  /// Tells the schedule of what was demanded meanwhile. To be called inside `schedule`.
+  void take_in_demands(Topology<>& topology) const {
+    topology.demand(demanded_at_.load(std::memory_order_relaxed));
+    topology.demand_proof(proof_demanded_at_.load(std::memory_order_relaxed));
+  }
+
   /// When somebody last read or wrote.
   TimePoint demanded_at() const { return demanded_at_.load(std::memory_order_relaxed); }
 
@@ -151,6 +165,7 @@ class Cluster {
   void nudge(CausalPosition const& position) {
     auto const now = backend_.now();
     bool const is_sooner = schedule([&](auto& topology) {
+      take_in_demands(topology);
       topology.nudge(position);
       return topology.next_due(now) < probes_at_.load(std::memory_order_relaxed);
     });
@@ -251,6 +266,7 @@ class Cluster {
   std::vector<std::string> reasons_;
   std::function<void()> wake_ = [] {};
   std::atomic<TimePoint> demanded_at_{never};
+  std::atomic<TimePoint> proof_demanded_at_{never};
   std::atomic<TimePoint> probes_at_{never};
   NodeList<Backend> nodes_;
   RegisteredStatements statements_;

@@ -35,7 +35,7 @@ class Monitor {
     std::vector<NodeId> due;
     std::vector<NodeId> dropped;
     cluster_.schedule([&](auto& topology) {
-      topology.demand(cluster_.demanded_at());
+      cluster_.take_in_demands(topology);
       for (NodeId id = 0; id < topology.size(); ++id) {
         auto const at = topology.due(id, now);
         if (!topology.is_member(id)) {

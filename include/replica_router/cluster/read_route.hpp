@@ -44,6 +44,9 @@ class ReadRoute {
         began_at_{request_.now},
         deadline_{request_.now + terms.deadline} {
     cluster_.demand(request_.now);
+    if (contract_.demand.position.at != never) {
+      cluster_.demand_proof(request_.now);
+    }
   }
 
   ReadRoute(ReadRoute const&) = delete;

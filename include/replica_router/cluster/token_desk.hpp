@@ -96,6 +96,7 @@ class TokenDesk {
   ClusterFacts sampled_since(TimePoint moment) const {
     auto const deadline = backend_.now() + cluster_.options().probe_timeout;
     cluster_.demand(backend_.now());
+    cluster_.demand_proof(backend_.now());
     cluster_.nudge({Lsn{}, 0, moment});
     for (;;) {
       auto const seen = cluster_.changes();

@@ -50,10 +50,13 @@ class ProbeSchedule {
 
   /// A probe of the node is under way.
   void asked(NodeId id, TimePoint now) {
-    nodes_[id].asked_at = now;
-    nodes_[id].is_asked = true;
-    nodes_[id].is_suspect = false;
-    nodes_[id].must_reconnect = false;
+    Node& node = nodes_[id];
+    bool const is_nudged = node.nudged_at > node.asked_at;
+    node.pause = is_nudged ? std::min(2 * node.pause, limits_.probe_interval) : limits_.nudge_interval / 2;
+    node.asked_at = now;
+    node.is_asked = true;
+    node.is_suspect = false;
+    node.must_reconnect = false;
   }
 
   /// The probe is over, answered or not.
@@ -91,6 +94,9 @@ class ProbeSchedule {
   /// Somebody read or wrote at `now`.
   void demand(TimePoint now) { demanded_at_ = std::max(demanded_at_, now); }
 
+  /// Somebody read at `now` what a session's position must be proven for.
+  void demand_proof(TimePoint now) { proof_demanded_at_ = std::max(proof_demanded_at_, now); }
+
   /// When the node is to be probed next; `TimePoint::max()` while a probe is under way.
   TimePoint due(NodeId id, TimePoint now, NodeHealth const& health, Facts const& facts,
                 ClusterFacts const& cluster) const {
@@ -109,13 +115,16 @@ class ProbeSchedule {
       return std::max(soonest, health.retry_at());
     }
     bool const is_primary = id == cluster.primary;
-    bool const is_idle = demanded_at_ == never || now - demanded_at_ > limits_.idle_probe_interval;
+    bool const is_idle = is_long_ago(demanded_at_, now);
     auto const regular = node.asked_at + (is_idle ? limits_.idle_probe_interval : limits_.probe_interval);
     if (now < wanted_until_ && (is_primary ? cluster.position_at < wanted_moment_ : lacks_proof(facts))) {
       // A commit takes a moment to travel; asking in the same instant would only cost a second question. And there is
       // no use in asking before the replica can be there.
       auto const arrival = std::min(arrival_of(facts, cluster), regular);
-      return std::max({soonest, node.nudged_at + std::chrono::milliseconds{2}, arrival, health.retry_at()});
+      // While nobody reads what is written, proofs are of no use: a storm of commits makes them rarer and rarer.
+      auto const pause = is_long_ago(proof_demanded_at_, now) ? node.pause : Duration::zero();
+      return std::max(
+          {soonest, node.asked_at + pause, node.nudged_at + std::chrono::milliseconds{2}, arrival, health.retry_at()});
     }
     return std::max(regular, health.retry_at());
   }
@@ -127,7 +136,12 @@ class ProbeSchedule {
     bool must_reconnect = false;
     TimePoint asked_at = never;
     TimePoint nudged_at = never;
+    Duration pause{};  // before it is asked for a proof that nobody has demanded yet
   };
+
+  bool is_long_ago(TimePoint moment, TimePoint now) const {
+    return moment == never || now - moment > limits_.idle_probe_interval;
+  }
 
   /// Whether a replica's next answer can prove what was committed lately.
   bool lacks_proof(Facts const& facts) const {
@@ -146,6 +160,7 @@ class ProbeSchedule {
   TimePoint wanted_moment_ = never;
   TimePoint wanted_until_ = never;
   TimePoint demanded_at_ = never;
+  TimePoint proof_demanded_at_ = never;
 };
 
 }  // namespace replica_router

@@ -154,12 +154,16 @@ class Topology {
     return true;
   }
 
-  /// A position that sessions ask for: nodes are probed sooner until replicas are proven to have it, for a second.
+  /// A position that sessions ask for: nodes are probed sooner until replicas are proven to have it, for a second. One
+  /// nudge after the other, with no demand for proof, makes them wait longer and longer, up to the probe interval.
   /// Where it has no LSN the primary is asked too: only its next sample can stand for the moment.
   void nudge(CausalPosition const& position) { schedule_.nudge(position, cluster_); }
 
   /// Somebody read or wrote at `now`.
   void demand(TimePoint now) { schedule_.demand(now); }
+
+  /// Somebody read at `now` what a session's position must be proven for: from now on nudges are followed at once.
+  void demand_proof(TimePoint now) { schedule_.demand_proof(now); }
 
   /// When the node is to be probed next; `TimePoint::max()` while a probe is under way or the number is free.
   TimePoint due(NodeId id, TimePoint now) const {
