@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "replica_router/policies/round_robin.hpp"
 #include "replica_router/router.hpp"
 #include "simulation/simulated_cluster.hpp"
 
@@ -59,4 +60,22 @@ TEST_CASE("what is explained is what a read gets, also where the policy says the
   auto const served_by = std::string{db.read(read).served_by()};
   CHECK(served_by == "primary");
   CHECK(db.explain(read).chosen == served_by);
+}
+
+TEST_CASE("replicas that warm up serve all reads where there are no others, and the primary none") {
+  auto const world = world_with_one_replica();
+  auto slow = options();
+  slow.warm_up = 1h;
+  rr::ReplicaRouter<rr::RoundRobin, sim::Backend> db{slow, {}, sim::Backend{world}};
+  world->advance(1s);
+  (*world)["replica"].is_running = false;
+  world->advance(3s);
+  REQUIRE(db.read().served_by() == "primary");
+  (*world)["replica"].is_running = true;
+  ++(*world)["replica"].generation;
+  world->advance(1min);
+  for (int i = 0; i < 50; ++i) {
+    CHECK(db.read().served_by() == "replica");
+  }
+  CHECK(db.explain().chosen == "replica");
 }

@@ -187,6 +187,20 @@ TEST_CASE("the maximum is never passed") {
   CHECK(rig.pool.report().open == 3);
 }
 
+TEST_CASE("reads on a node that became the primary take no more than is left to them, whatever lies idle there") {
+  Rig rig{{4, 2}};
+  std::vector<Pool::Slot*> leased;
+  for (int i = 0; i < 4; ++i) {
+    leased.push_back(&rig.acquire(Purpose::replica_read));
+  }
+  for (auto* slot : leased) {
+    rig.give_back(*slot);
+  }
+  static_cast<void>(rig.acquire(Purpose::primary_read));
+  static_cast<void>(rig.acquire(Purpose::primary_read));
+  CHECK(contains(timeout_text(rig, Purpose::primary_read), "2 reserved for writes"));
+}
+
 TEST_CASE("reads on the primary never take what is reserved for writes") {
   Rig rig{{4, 2}};
   auto& first = rig.acquire(Purpose::primary_read);
@@ -486,6 +500,27 @@ TEST_CASE("a connection that outlived its time in a lease is not leased again") 
     }
     CHECK(rig.meter.opened - rig.meter.open == 1);
   }
+}
+
+TEST_CASE("a connection that is never idle for long is closed at the end of its lifetime, too") {
+  Rig rig{{10, 0, 24h, 20ms}};
+  CHECK(comes_to_hold([&] {
+    for (int i = 0; i < 1000 && rig.meter.opened < 2; ++i) {
+      rig.give_back(rig.acquire(Purpose::write));
+    }
+    return rig.meter.opened == 2;
+  }));
+}
+
+TEST_CASE("a connection that is used now and then is not closed for idleness") {
+  Rig rig{{10, 0, 10min, 24h}};
+  for (int i = 0; i < 4; ++i) {
+    rig.give_back(rig.acquire(Purpose::write));
+    rig.pool.reap(1);
+    rig.backend.set_forward(5min);
+    rig.pool.reap(1);
+  }
+  CHECK(rig.meter.opened == 1);
 }
 
 TEST_CASE("a connection that was leased for longer than the idle timeout is kept") {

@@ -93,7 +93,7 @@ class Pool {
  private:
   Slot* lease_warm(Purpose purpose, std::uint32_t epoch, TimePoint now) {
     std::lock_guard guard{mutex_};
-    return is_closed_ ? nullptr : stock_.lease_warm(purpose, epoch, now);
+    return stock_.lease_warm(purpose, epoch, now);  // of a pool that was closed none is idle
   }
 
   /// Makes it idle, or hands it to who waits; false where nothing is to be kept any more.

@@ -45,7 +45,7 @@ class PoolStock {
       return nullptr;
     }
     auto& slot = *idle_.back();
-    if (slot.access != access_for(purpose) || slot.epoch != epoch || now - slot.leased_at >= warmth ||
+    if (slot.access != access_for(purpose) || slot.epoch != epoch || !was_leased_just_before(now, slot) ||
         now >= slot.expires_at) {
       return nullptr;
     }
