@@ -51,6 +51,26 @@ TEST_CASE("a cleared list begins anew, from any size") {
   }
 }
 
+TEST_CASE("what room was made for moves nothing, and nothing that is there is lost") {
+  rr::ViewList list;
+  for (std::size_t i = 0; i < 10; ++i) {
+    list.emplace_back(view(i));
+  }
+  list.reserve(16);  // there already
+  auto const* const inside = list.all().data();
+  list.reserve(50);
+  CHECK(list.all().data() != inside);
+  CHECK(holds_all_below(list, 10));
+  auto const* const first = list.all().data();
+  for (std::size_t i = 10; i < 50; ++i) {
+    list.emplace_back(view(i));
+  }
+  CHECK(list.all().data() == first);
+  CHECK(holds_all_below(list, 50));
+  list.emplace_back(view(50));
+  CHECK(holds_all_below(list, 51));
+}
+
 TEST_CASE("up to sixteen views lie inside the list itself") {
   rr::ViewList list;
   auto const* const begin = reinterpret_cast<std::byte const*>(&list);

@@ -1,12 +1,12 @@
 // Where do the views of one decision live? A list that needs no allocation for up to sixteen replicas.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <new>
 #include <span>
 #include <type_traits>
-#include <vector>
+#include <utility>
 
 #include "replica_router/routing_policy.hpp"
 
@@ -16,6 +16,9 @@ namespace replica_router {
 template <class View>
 class BasicViewList {
  public:
+  /// So many views need no allocation.
+  static constexpr std::size_t inline_capacity = 16;
+
   BasicViewList() = default;
   BasicViewList(BasicViewList const&) = delete;
   BasicViewList& operator=(BasicViewList const&) = delete;
@@ -30,6 +33,13 @@ class BasicViewList {
     new (end_++) View{members...};
   }
 
+  /// Makes room for so many, so that appending them moves nothing.
+  void reserve(std::size_t count) {
+    if (count > static_cast<std::size_t>(limit_ - begin_)) {
+      move_to(count);
+    }
+  }
+
   /// Whether there is none.
   bool empty() const { return end_ == begin_; }
 
@@ -41,16 +51,15 @@ class BasicViewList {
 
  private:
   static_assert(std::is_trivially_copyable_v<View>);
-  static constexpr std::size_t inline_capacity = 16;
+  void grow() { move_to(2 * static_cast<std::size_t>(end_ - begin_)); }
 
-  void grow() {
-    auto const size = end_ - begin_;
-    std::vector<View> larger(4 * static_cast<std::size_t>(size));
-    std::copy(begin_, end_, larger.begin());
-    spilled_.swap(larger);
-    begin_ = spilled_.data();
-    end_ = begin_ + size;
-    limit_ = begin_ + spilled_.size();
+  void move_to(std::size_t capacity) {
+    auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity * sizeof(View));
+    auto* const views = reinterpret_cast<View*>(larger.get());
+    end_ = std::uninitialized_copy(begin_, end_, views);
+    begin_ = views;
+    limit_ = views + capacity;
+    spilled_ = std::move(larger);
   }
 
   // Left uninitialised on purpose: clearing it would cost more than the whole decision.
@@ -58,7 +67,7 @@ class BasicViewList {
   View* begin_ = reinterpret_cast<View*>(inline_);
   View* end_ = begin_;
   View* limit_ = begin_ + inline_capacity;
-  std::vector<View> spilled_;
+  std::unique_ptr<std::byte[]> spilled_;
 };
 
 /// See `BasicViewList`. Why it is a template: see `replica_router.hpp`.

@@ -1,6 +1,7 @@
 // Is there one in our own zone? Keeps reads within the application's zone as long as a replica there is eligible.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <optional>
@@ -30,9 +31,13 @@ class PreferZone {
     if (request.zone.empty()) {
       return inner_.choose(request, eligible);
     }
+    auto const is_near = [&](ReplicaView const& replica) { return replica.zone == request.zone; };
     ViewList near;
+    if (eligible.size() > ViewList::inline_capacity) {
+      near.reserve(static_cast<std::size_t>(std::count_if(eligible.begin(), eligible.end(), is_near)));
+    }
     for (auto const& replica : eligible) {
-      if (replica.zone == request.zone) {
+      if (is_near(replica)) {
         near.emplace_back(replica);
       }
     }
