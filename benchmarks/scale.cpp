@@ -17,8 +17,8 @@ using namespace replica_router;
 using namespace replica_router::benchmarks;
 
 constexpr int most_replicas = 8;
-constexpr int connections = 4;
-constexpr int readers_a_replica = 8;  // more than connections: capacity decides, not the readers
+constexpr int connections = 3;
+constexpr int readers_a_replica = 6;  // more than connections: capacity decides, not the readers
 constexpr int rounds = 5;
 
 /// A thread that writes a row about every five milliseconds until it goes out of scope.
