@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
                          auto writing = db.session();  // another causal scope: the readers need not see these writes
                          Writer writer{writing};
                          auto const rate = rate_of(readers_a_replica * replicas, 700ms, [&](int) {
-                           return [&] { db.read()->exec("SELECT pg_sleep(0.008)"); };
+                           return [&] { db.read()->exec("SELECT pg_sleep(0.010)"); };
                          });
                          writes += writer.stop();
                          return rate;
@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
       on_primary += db->status().fallbacks;
     }
     auto& table = report.table(
-        fmt::format("Reads of 8 ms of server time, at most {} connections a node, {} readers a replica, one writer",
+        fmt::format("Reads of 10 ms of server time, at most {} connections a node, {} readers a replica, one writer",
                     connections, readers_a_replica),
         {"replicas", "reads a second", "against one replica", "goal"});
     auto data = report.data("", "replicas, reads a second, against one replica");

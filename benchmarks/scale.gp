@@ -1,7 +1,7 @@
 # Throughput against the number of replicas, beside the ideal line. Expects `folder`.
 set terminal svg size 640,400 font 'sans-serif,13' background 'white'
 set output folder.'/scale.svg'
-set title 'Reads of 8 ms, 3 connections a replica, writes running'
+set title 'Reads of 10 ms, 3 connections a replica, writes running'
 set xlabel 'replicas'
 set ylabel 'throughput against one replica'
 set key top left
