@@ -28,7 +28,7 @@ struct ReplicaView {
   std::string_view name{};   ///< the endpoint's name, unique among the nodes
   std::string_view zone{};   ///< the endpoint's zone; empty when not configured
   std::uint32_t weight = 1;  ///< the endpoint's configured weight, at least 1
-  std::uint32_t in_flight = 0;  ///< leases that this process holds on it now
+  std::uint32_t in_flight = 0;  ///< leases that this process holds on it now, or waits for
   Duration lag{};               ///< how far behind the primary's latest known position; `Duration::max()` when unknown
   Duration staleness = Duration::max();  ///< the proven staleness bound; `Duration::max()` when unknown
   Duration latency{};                    ///< moving average of the probe's round trip; zero when unknown

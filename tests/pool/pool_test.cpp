@@ -250,6 +250,27 @@ TEST_CASE("waiters of one purpose are served in the order in which they came") {
   }
 }
 
+TEST_CASE("who waits for a connection is in flight, too") {
+  Rig rig{{1, 0}};
+  auto& held = rig.acquire(Purpose::replica_read);
+  CHECK(rig.pool.in_flight() == 1);
+  std::vector<int> order;
+  std::mutex order_mutex;
+  {
+    Caller first{rig, Purpose::replica_read, 1, order, order_mutex};
+    Caller second{rig, Purpose::replica_read, 2, order, order_mutex};
+    REQUIRE(rig.queue_grows_to(2));
+    CHECK(rig.pool.in_flight() == 3);
+    CHECK_THROWS_AS(rig.acquire(Purpose::replica_read, 1ms), rr::PoolTimeout);
+    CHECK(rig.pool.in_flight() == 3);
+    rig.give_back(held);
+    CHECK(rig.pool.in_flight() == 2);
+    first.let_go();
+    CHECK(rig.pool.in_flight() == 1);
+  }
+  CHECK(rig.pool.in_flight() == 0);
+}
+
 TEST_CASE("a write overtakes reads that only reserved connections are left for") {
   Rig rig{{3, 1}};
   auto& read = rig.acquire(Purpose::primary_read);

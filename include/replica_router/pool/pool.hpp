@@ -80,8 +80,8 @@ class Pool {
     interrupt(closing);
   }
 
-  /// How many connections are leased now.
-  std::uint32_t in_flight() const { return stock_.in_flight(); }
+  /// How many callers hold a connection now or wait for one: those who wait will be served here, too.
+  std::uint32_t in_flight() const { return stock_.in_flight() + queue_.size(); }
 
   /// Counts, and who holds what.
   PoolReport report() const {

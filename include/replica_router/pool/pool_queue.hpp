@@ -2,8 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
-#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "replica_router/pool/pool_slot.hpp"
@@ -14,7 +15,7 @@ namespace replica_router {
 
 /// Callers in the order in which they came.
 ///
-/// Thread safety: none; the pool keeps its lock around it.
+/// Thread safety: none but `size()`; the pool keeps its lock around it.
 template <class Connection>
 class PoolQueue {
  public:
@@ -29,14 +30,20 @@ class PoolQueue {
     bool is_done() const { return slot != nullptr || is_interrupted; }
   };
 
-  /// How many wait.
-  std::size_t size() const { return waiters_.size(); }
+  /// How many wait. Thread safety: all calls.
+  std::uint32_t size() const { return size_.load(std::memory_order_relaxed); }
 
   /// Puts a caller at the end.
-  void join(Waiter& waiter) { waiters_.push_back(&waiter); }
+  void join(Waiter& waiter) {
+    waiters_.push_back(&waiter);
+    count();
+  }
 
   /// A caller gives up; it must be waiting.
-  void leave(Waiter& waiter) { waiters_.erase(std::find(waiters_.begin(), waiters_.end(), &waiter)); }
+  void leave(Waiter& waiter) {
+    waiters_.erase(std::find(waiters_.begin(), waiters_.end(), &waiter));
+    count();
+  }
 
   /// Hands what is free to those who wait, in their order, passing over reads while only reserved connections are left.
   void serve(PoolStock<Connection>& stock, TimePoint now) {
@@ -51,6 +58,7 @@ class PoolQueue {
       }
       waiter.slot = &stock.lease_any(waiter.purpose, now, {});
       at = waiters_.erase(at);
+      count();
       waiter.ready.notify_one();
     }
   }
@@ -62,10 +70,14 @@ class PoolQueue {
       waiter->ready.notify_one();
     }
     waiters_.clear();
+    count();
   }
 
  private:
+  void count() { size_.store(static_cast<std::uint32_t>(waiters_.size()), std::memory_order_relaxed); }
+
   std::vector<Waiter*> waiters_;
+  std::atomic<std::uint32_t> size_{0};
 };
 
 }  // namespace replica_router
