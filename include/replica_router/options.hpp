@@ -57,7 +57,8 @@ struct Options {
   std::chrono::milliseconds probe_interval{250};
   /// Between two probes of a node while nobody asks for anything. At least `probe_interval`.
   std::chrono::milliseconds idle_probe_interval{2'000};
-  /// The least pause between two probes of a node, however much proof is wanted.
+  /// The least pause between two probes of a node, however much proof is wanted. While sessions write and none reads
+  /// what it has written, the pause doubles with each probe, up to `probe_interval`.
   std::chrono::milliseconds nudge_interval{20};
   /// A probe unanswered for this long is missed.
   std::chrono::milliseconds probe_timeout{500};

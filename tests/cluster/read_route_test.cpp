@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "replica_router/policies/random.hpp"
 #include "replica_router/policies/round_robin.hpp"
 #include "replica_router/router.hpp"
 #include "simulation/simulated_cluster.hpp"
@@ -78,4 +79,27 @@ TEST_CASE("replicas that warm up serve all reads where there are no others, and 
     CHECK(db.read().served_by() == "replica");
   }
   CHECK(db.explain().chosen == "replica");
+}
+
+TEST_CASE("what is explained is what a read gets, also while a replica warms up") {
+  auto const world = world_with_one_replica();
+  (*world)["other"].is_in_recovery = true;
+  auto slow = options();
+  slow.replicas.push_back({"host=other", {.name = "other"}});
+  slow.warm_up = 24h;
+  rr::ReplicaRouter<rr::Random, sim::Backend> db{slow, {}, sim::Backend{world}};
+  world->advance(1s);
+  (*world)["other"].is_running = false;
+  world->advance(3s);
+  (*world)["other"].is_running = true;
+  ++(*world)["other"].generation;
+  world->advance(1min);
+  int read_there = 0;
+  int explained_there = 0;
+  for (int i = 0; i < 100; ++i) {
+    read_there += db.read().served_by() == "other" ? 1 : 0;
+    explained_there += db.explain().chosen == "other" ? 1 : 0;
+  }
+  CHECK(read_there < 25);  // half of them, were it warm
+  CHECK(explained_there < 25);
 }

@@ -89,11 +89,14 @@ class ReadRoute {
   Explanation explain() {
     Explanation out;
     request_.entropy = backend_.entropy();
+    ViewList admitted;
+    gather_eligible(admitted, cluster_, contract_, request_, failed_);
     Candidates const candidates{cluster_, contract_, request_.now, failed_};
-    bool const is_met = !candidates.eligible.empty();
+    auto const& eligible = admitted.empty() ? candidates.eligible : admitted;
+    bool const is_met = !eligible.empty();
     NodeType const* chosen = nullptr;
     if (is_met) {
-      chosen = ask_policy(candidates.eligible);
+      chosen = ask_policy(eligible);
     } else if (contract_.on_unmet == OnUnmet::serve_stale && !candidates.stale.empty()) {
       chosen = ask_policy(candidates.stale);
     }
