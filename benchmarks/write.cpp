@@ -103,6 +103,6 @@ int main(int argc, char** argv) {
     report.note(
         "Client and servers share one core, one replica follows. After a write that has its token the router asks the "
         "replica soon whether it has replayed it: that is in the time, too. While sessions read what they have written "
-        "it asks up to every 20 ms; in a process that only writes, as in the row above, less and less often.");
+        "it asks up to every 20 ms; in a process that only writes, less and less often.");
   });
 }

@@ -154,7 +154,7 @@ class Cluster {
 
   /// Tells the schedule of what was demanded meanwhile. To be called inside `schedule`.
   void take_in_demands(Topology<>& topology) const {
-    topology.demand(demanded_at_.load(std::memory_order_relaxed));
+    topology.demand(demanded_at());
     topology.demand_proof(proof_demanded_at_.load(std::memory_order_relaxed));
   }
 
