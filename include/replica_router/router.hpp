@@ -152,7 +152,7 @@ class ReplicaRouter {
   /// Throws: `ConfigError` for defaults out of range.
   [[nodiscard]] ReplicaRouter session(ReadOptions const& defaults = {}) const {
     validate(defaults);
-    return ReplicaRouter{shared_, amended(terms_of(shared_->cluster.options()), defaults)};
+    return ReplicaRouter{shared_, amended(shared_->terms, defaults)};
   }
 
   /// A session that sees what the token's session had written; see `observe`.
@@ -230,8 +230,7 @@ class ReplicaRouter {
  private:
   using Shared = SharedState<Policy, Backend>;
 
-  explicit ReplicaRouter(std::shared_ptr<Shared> const& shared)
-      : ReplicaRouter{shared, terms_of(shared->cluster.options())} {}
+  explicit ReplicaRouter(std::shared_ptr<Shared> const& shared) : ReplicaRouter{shared, shared->terms} {}
   ReplicaRouter(std::shared_ptr<Shared> shared, ReadTerms const& terms)
       : shared_{std::move(shared)}, session_{std::make_shared<SessionState>(terms)} {}
 

@@ -10,6 +10,7 @@
 #include "replica_router/cluster/lease.hpp"
 #include "replica_router/cluster/monitor.hpp"
 #include "replica_router/cluster/node_status.hpp"
+#include "replica_router/cluster/read_terms.hpp"
 #include "replica_router/observe/status.hpp"
 #include "replica_router/options.hpp"
 #include "replica_router/policies/description.hpp"
@@ -28,6 +29,7 @@ struct SharedState {
       : backend{std::forward<BackendArguments>(arguments)...},
         policy{std::move(chosen)},
         cluster{options, backend},
+        terms{terms_of(cluster.options())},
         monitor{cluster, backend},
         background{monitor} {}
 
@@ -78,6 +80,7 @@ struct SharedState {
   Backend backend;
   Policy policy;
   Cluster<Backend> cluster;
+  ReadTerms const terms;  ///< what reads ask for where neither they nor their session say more
   Monitor<Backend> monitor;
   typename Backend::Background background;  ///< last, so that it stops first
 };
