@@ -161,9 +161,12 @@ TEST_CASE("serialization failures and deadlocks of a write are retried as config
   load.mark();
   auto const counted = [&](int id) { return primary.query("SELECT n FROM counter WHERE id = " + std::to_string(id)); };
 
+  // The first writes of all threads read before any of them updates: all but one of them have to be run again.
+  constexpr int threads = 4;
+  std::atomic<int> have_read{0};
   std::atomic<int> retried{0};
   std::atomic<int> miscounted{0};
-  on_threads(4, [&](int) {
+  on_threads(threads, [&](int) {
     for (int i = 0; i < 25; ++i) {
       int expected = 0;
       db.write(WriteOptions{.isolation = Isolation::serializable, .max_attempts = 100, .deadline = 60s},
@@ -171,24 +174,33 @@ TEST_CASE("serialization failures and deadlocks of a write are retried as config
                  miscounted += attempt == ++expected ? 0 : 1;
                  retried += attempt > 1 ? 1 : 0;
                  auto const n = tx.template query_value<int>("SELECT n FROM counter WHERE id = 1");
+                 if (i == 0 && attempt == 1) {
+                   ++have_read;
+                   eventually("all have read", 30s, [&] { return have_read == threads; });
+                 }
                  tx.exec("UPDATE counter SET n = $1 WHERE id = 1", pqxx::params{n + 1});
                });
     }
   });
   CHECK(counted(1) == "100");
-  CHECK(retried > 0);
+  CHECK(retried >= threads - 1);
   CHECK(miscounted == 0);
   CHECK(db.status().retries == static_cast<std::uint64_t>(retried));
 
-  // Two writes take two rows in opposite order, each waiting until the other has its first.
+  // Two writes take two rows in opposite order, each waiting until the other has its first. Who is run again waits until
+  // the other has both: it might take its row from under the other once more.
   auto const deadlock = [&](int max_attempts) {
     std::atomic<int> holding{0};
+    std::atomic<bool> has_both{false};
     std::array<int, 2> attempts{};
     std::atomic<int> failed{0};
     on_threads(2, [&](int number) {
       try {
         db.write(WriteOptions{.max_attempts = max_attempts, .deadline = 60s}, [&](auto& tx, int attempt) {
           attempts[static_cast<std::size_t>(number)] = attempt;
+          if (attempt > 1) {
+            eventually("the other write has both rows", 30s, [&] { return has_both.load(); });
+          }
           auto const update = "UPDATE counter SET n = n + 1 WHERE id = ";
           tx.exec(update + std::to_string(2 + number));
           if (attempt == 1) {
@@ -196,6 +208,7 @@ TEST_CASE("serialization failures and deadlocks of a write are retried as config
             eventually("both hold a row", 30s, [&] { return holding == 2; });
           }
           tx.exec(update + std::to_string(3 - number));
+          has_both = true;
         });
       } catch (pqxx::deadlock_detected const&) {
         ++failed;
