@@ -64,10 +64,9 @@ class Load {
       threads_.emplace_back([this, i, is_reader = i < readers, read, write] {
         wait_for_start();
         while (!is_stopping_) {
-          set_under_way(i, Clock::now());
+          begin_call(i);
           is_reader ? run_read(read) : run_write(write);
-          set_under_way(i, std::nullopt);
-          ++per_thread_[i];
+          end_call(i);
         }
       });
     }
@@ -126,8 +125,8 @@ class Load {
     return static_cast<std::size_t>(
         std::count_if(times.begin(), times.end(), [&](auto time) { return time >= limit; }));
   }
-  /// How many calls each thread has ended, readers first. Only after `stop()`.
-  std::vector<std::size_t> const& calls_of_each_thread() const { return per_thread_; }
+  /// How many calls each thread has ended so far, readers first.
+  std::vector<std::size_t> calls_of_each_thread() const { return copied(per_thread_); }
 
   /// Returns when so many more reads, and then so many more acknowledged writes, have ended.
   void wait_for(std::size_t more_reads, std::size_t more_writes = 0) const {
@@ -237,7 +236,7 @@ class Load {
     return values;
   }
 
-  // All threads begin together: a thread made late must not look like one that was passed over.
+  // All threads begin together.
   void wait_for_start() {
     std::unique_lock lock{mutex_};
     begins_.wait(lock, [&] { return has_begun_; });
@@ -250,9 +249,14 @@ class Load {
     begins_.notify_all();
   }
 
-  void set_under_way(std::size_t thread, std::optional<Clock::time_point> since) {
+  void begin_call(std::size_t thread) {
     std::lock_guard const guard{mutex_};
-    under_way_since_[thread] = since;
+    under_way_since_[thread] = Clock::now();
+  }
+  void end_call(std::size_t thread) {
+    std::lock_guard const guard{mutex_};
+    under_way_since_[thread].reset();
+    ++per_thread_[thread];
   }
 
   void run_read(std::function<void()> const& read) {

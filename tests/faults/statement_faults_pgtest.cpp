@@ -187,8 +187,8 @@ TEST_CASE("serialization failures and deadlocks of a write are retried as config
   CHECK(miscounted == 0);
   CHECK(db.status().retries == static_cast<std::uint64_t>(retried));
 
-  // Two writes take two rows in opposite order, each waiting until the other has its first. Who is run again waits until
-  // the other has both: it might take its row from under the other once more.
+  // Two writes take two rows in opposite order, each waiting until the other has its first. Who is run again waits
+  // until the other has both: it might take its row from under the other once more.
   auto const deadlock = [&](int max_attempts) {
     std::atomic<int> holding{0};
     std::atomic<bool> has_both{false};
