@@ -1,8 +1,6 @@
 #include "replica_router/postgres/pqxx_connection.hpp"
 
 #include <catch2/catch_test_macros.hpp>
-#include <catch2/matchers/catch_matchers.hpp>
-#include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <memory>
 #include <string>
@@ -54,25 +52,18 @@ TEST_CASE("a parameter that changed while the connection was idle does not make 
 }
 
 TEST_CASE("a session that no longer has the access it was opened with is not reused") {
-  for (auto const& [access, before, after] :
-       {std::tuple{Access::read_only, "on", "off"}, std::tuple{Access::read_write, "off", "on"}}) {
-    auto const connection = connection_to(shared_cluster().primary(), access);
+  auto& cluster = shared_cluster();
+  for (auto const& [node, access, before, after] : {std::tuple{&cluster.primary(), Access::read_only, "on", "off"},
+                                                    std::tuple{&cluster.primary(), Access::read_write, "off", "on"},
+                                                    std::tuple{&cluster.replica(0), Access::read_only, "on", "off"}}) {
+    auto const connection = connection_to(*node, access);
     auto& tx = connection->begin_read(ReadMode::autocommit);
-    CHECK(tx.query_value<std::string>("SHOW transaction_read_only") == before);
+    CHECK(tx.query_value<std::string>("SHOW default_transaction_read_only") == before);
     CHECK(connection->is_reusable());
     tx.exec(std::string{"SET default_transaction_read_only = "} + after);
     connection->end();
     CHECK_FALSE(connection->is_reusable());
   }
-}
-
-TEST_CASE("a session on a standby cannot write, whatever a user has made its default, and is reused") {
-  auto const connection = connection_to(shared_cluster().replica(0));
-  connection->begin_read(ReadMode::autocommit).exec("SET default_transaction_read_only = off");
-  connection->end();
-  CHECK(connection->is_reusable());
-  CHECK_THROWS_WITH(connection->begin_read(ReadMode::autocommit).exec("CREATE TABLE never(id int)"),
-                    Catch::Matchers::ContainsSubstring("cannot execute CREATE TABLE"));
 }
 
 TEST_CASE("the access of a session is the router's word, whatever the endpoint and the role say") {

@@ -37,7 +37,6 @@ class PqxxConnection {
       : raw_{connection.get()},
         access_{access},
         fence_{is_reported("in_hot_standby", "off") && access == Access::read_write ? Fence::connection : Fence::begin},
-        is_of_standby_{is_reported("in_hot_standby", "on")},
         // A duplicate of our own: libpq may close its descriptor at any moment, and the number is reused at once.
         abort_descriptor_{dup(PQsocket(raw_))},
         pqxx_{pqxx::connection::seize_raw_connection(connection.release())} {}
@@ -80,11 +79,7 @@ class PqxxConnection {
     if (PQstatus(raw_) != CONNECTION_OK || PQtransactionStatus(raw_) != PQTRANS_IDLE) {
       return false;
     }
-    // A standby takes no write, whatever the default: looking it up, at a third of what a lease costs, is saved. When
-    // it is promoted its connections are of an older epoch, and closed.
-    if (is_of_standby_) {
-      return true;
-    }
+    // On a standby, too: it may be promoted before the next lease.
     // Reported by PostgreSQL 14 and later; a server that does not report it cannot be asked without a round trip.
     return !is_reported("default_transaction_read_only", access_ == Access::read_only ? "off" : "on");
   }
@@ -163,7 +158,6 @@ class PqxxConnection {
   PGconn* raw_;
   Access access_;
   Fence fence_;
-  bool is_of_standby_;
   int abort_descriptor_;
   pqxx::connection pqxx_;
   std::size_t prepared_ = 0;
