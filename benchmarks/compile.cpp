@@ -21,7 +21,7 @@ namespace {
 using namespace replica_router;
 using namespace replica_router::benchmarks;
 
-constexpr int rounds = 9;
+constexpr int rounds = 15;
 
 /// Seconds of the processor that the compiler takes for a file; so other programs count for nothing.
 /// Throws: std::runtime_error when it does not compile.

@@ -74,7 +74,7 @@ struct Options {
   /// A replica further behind the latest known primary position serves no read.
   std::chrono::milliseconds max_lag{30'000};
   /// How old the data of a read may be at most, if the read does not say. Default: no limit but `max_lag`.
-  std::optional<std::chrono::milliseconds> max_staleness = std::nullopt;
+  std::optional<std::chrono::milliseconds> max_staleness{};
   /// How long a read waits for a replica that meets its contract, if the read does not say. 0: not at all.
   std::chrono::milliseconds wait_up_to{0};
   /// What a read does that no replica can serve by its contract, if the read does not say.

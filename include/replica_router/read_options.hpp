@@ -30,20 +30,20 @@ enum class MonotonicReads : std::uint8_t {
 /// router's (`Options`).
 struct ReadOptions {
   /// The data is proven at most this old. Positive.
-  std::optional<std::chrono::milliseconds> max_staleness = std::nullopt;
+  std::optional<std::chrono::milliseconds> max_staleness{};
   /// The data contains everything up to this position.
-  std::optional<Token> at_least = std::nullopt;
+  std::optional<Token> at_least{};
   /// How long to wait for a replica that meets the contract. Zero: not at all.
-  std::optional<std::chrono::milliseconds> wait_up_to = std::nullopt;
+  std::optional<std::chrono::milliseconds> wait_up_to{};
   /// What to do when no replica meets the contract.
-  std::optional<OnUnmet> on_unmet = std::nullopt;
+  std::optional<OnUnmet> on_unmet{};
   /// Whether this read may be older than the session's earlier ones.
-  std::optional<MonotonicReads> monotonic = std::nullopt;
+  std::optional<MonotonicReads> monotonic{};
   /// One READ ONLY REPEATABLE READ transaction: every statement sees the same state. Default: no.
-  std::optional<bool> snapshot = std::nullopt;
+  std::optional<bool> snapshot{};
   /// No wait or retry goes beyond this. Positive. Default: `Options::acquire_timeout`. A statement that runs is not
   /// cut.
-  std::optional<std::chrono::milliseconds> deadline = std::nullopt;
+  std::optional<std::chrono::milliseconds> deadline{};
 };
 
 /// No wait, timeout or limit is longer: a year, far inside what a nanosecond clock can count.

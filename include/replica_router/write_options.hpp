@@ -31,7 +31,7 @@ struct WriteOptions {
   bool exactly_once = false;
   /// No wait or retry goes beyond this. Positive. Default: `Options::acquire_timeout`. A statement that runs is not
   /// cut.
-  std::optional<std::chrono::milliseconds> deadline = std::nullopt;
+  std::optional<std::chrono::milliseconds> deadline{};
 };
 
 /// Throws: `ConfigError` when a member is out of its range.

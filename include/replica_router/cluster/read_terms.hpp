@@ -15,10 +15,10 @@ namespace replica_router {
 
 /// `ReadOptions` with nothing left open. A session works them out once, so that its reads need not.
 struct ReadTerms {
-  Duration max_staleness = Duration::max();      ///< `Duration::max()`: any
-  Duration wait_up_to{};                         ///< as in `ReadOptions`, and so the others of these names
-  Duration deadline{};                           ///< from the beginning of the read
-  std::optional<Token> at_least = std::nullopt;  ///< nothing: any position
+  Duration max_staleness = Duration::max();  ///< `Duration::max()`: any
+  Duration wait_up_to{};                     ///< as in `ReadOptions`, and so the others of these names
+  Duration deadline{};                       ///< from the beginning of the read
+  std::optional<Token> at_least{};           ///< nothing: any position
   OnUnmet on_unmet = OnUnmet::primary;
   MonotonicReads monotonic = MonotonicReads::off;
   ReadMode mode = ReadMode::autocommit;
