@@ -258,6 +258,8 @@ TEST_CASE("who waits for a connection is in flight, too") {
   std::mutex order_mutex;
   {
     Caller first{rig, Purpose::replica_read, 1, order, order_mutex};
+    REQUIRE(rig.queue_grows_to(1));
+    CHECK(rig.pool.in_flight() == 2);
     Caller second{rig, Purpose::replica_read, 2, order, order_mutex};
     REQUIRE(rig.queue_grows_to(2));
     CHECK(rig.pool.in_flight() == 3);
