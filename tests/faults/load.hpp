@@ -7,7 +7,6 @@
 #include <atomic>
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -62,7 +61,6 @@ class Load {
     under_way_since_.resize(all);
     for (std::size_t i = 0; i < all; ++i) {
       threads_.emplace_back([this, i, is_reader = i < readers, read, write] {
-        wait_for_start();
         while (!is_stopping_) {
           begin_call(i);
           is_reader ? run_read(read) : run_write(write);
@@ -70,7 +68,6 @@ class Load {
         }
       });
     }
-    start();
   }
   Load(Load const&) = delete;
   Load& operator=(Load const&) = delete;
@@ -236,19 +233,6 @@ class Load {
     return values;
   }
 
-  // All threads begin together.
-  void wait_for_start() {
-    std::unique_lock lock{mutex_};
-    begins_.wait(lock, [&] { return has_begun_; });
-  }
-  void start() {
-    {
-      std::lock_guard const guard{mutex_};
-      has_begun_ = true;
-    }
-    begins_.notify_all();
-  }
-
   void begin_call(std::size_t thread) {
     std::lock_guard const guard{mutex_};
     under_way_since_[thread] = Clock::now();
@@ -314,8 +298,6 @@ class Load {
 
   std::atomic<bool> is_stopping_{false};
   mutable std::mutex mutex_;
-  std::condition_variable begins_;
-  bool has_begun_ = false;
   Clock::time_point marked_at_ = Clock::now();
   Clock::time_point last_disturbed_{};
   std::optional<Clock::time_point> first_write_at_;

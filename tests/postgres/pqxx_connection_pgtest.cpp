@@ -1,7 +1,6 @@
 #include "replica_router/postgres/pqxx_connection.hpp"
 
 #include <catch2/catch_test_macros.hpp>
-
 #include <memory>
 #include <string>
 #include <thread>
